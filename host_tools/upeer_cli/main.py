@@ -99,7 +99,7 @@ def run(arguments: list[str] | None = None) -> int:
     state: dict[str, Any] = {"debug": False}
     try:
         result = cli.main(args=arguments, prog_name="upeer", standalone_mode=False, obj=state)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - the top of the program: everything becomes one line
         if state["debug"] or os.environ.get("UPEER_DEBUG") == "1":
             traceback.print_exc()
         return _exit_code(error)

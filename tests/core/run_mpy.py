@@ -1,0 +1,50 @@
+"""Run the core's tests under MicroPython: `python tests/core/run_mpy.py [--heap 176K] [test_module ...]`.
+
+One process per module; firmware and tests are compiled first, so that the heap is the one a board would have.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+import mpy_tools
+
+CORE = Path(__file__).resolve().parent
+
+
+def core_modules() -> list[str]:
+    """Return the names of the core's test modules."""
+    return sorted(path.stem for path in CORE.glob("test_*.py"))
+
+
+def core_tree() -> Path:
+    """Compile firmware and core tests; return the folder."""
+    return mpy_tools.build_tree(mpy_tools.firmware_sources(), mpy_tools.tests_sources(CORE))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--heap", default=mpy_tools.DEFAULT_HEAP, help="as in micropython -X heapsize= (default: %(default)s)")
+    parser.add_argument("modules", nargs="*", help="test modules, with or without .py (default: all)")
+    arguments = parser.parse_args()
+    reason = mpy_tools.missing_reason()
+    if reason:
+        print(reason, file=sys.stderr)
+        return 1
+    tree = core_tree()
+    names = [Path(name).stem for name in arguments.modules] or core_modules()
+    failed = 0
+    for name in names:
+        passed, output = mpy_tools.run_test_module(tree, name, arguments.heap)
+        print(output, end="", flush=True)
+        if not passed:
+            failed += 1
+            print(f"FAILED {name}")
+    print(f"MicroPython: {len(names) - failed} of {len(names)} modules passed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
