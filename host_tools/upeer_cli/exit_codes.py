@@ -12,9 +12,9 @@ INTERRUPTED = 130
 
 MEANINGS = {
     OK: "It worked.",
-    FAILURE: "An expected failure that no other code names: a file that is not there, a port in use, a bad configuration.",
+    FAILURE: "An expected failure that no other code names: a missing file, a port in use, a bad configuration.",
     USAGE: "The command line itself is wrong: unknown option, missing argument, malformed DID.",
-    UNREACHABLE: "The peer cannot be reached: unknown, offline or forbidden device (one and the same answer), no server answers.",
+    UNREACHABLE: "The peer cannot be reached: unknown, offline or forbidden device (one answer for all), no server.",
     AUTHENTICATION: "Keys do not fit: wrong licence, CRCKey, P2PKey, setup code or pair key; expired or revoked.",
     TIME_OUT: "The peer was reached but did not answer in time.",
     INTEGRITY: "Data arrived or was read damaged: wrong hash, corrupt image, corrupt licence record.",

@@ -116,7 +116,7 @@ def _exit_code(error: BaseException) -> int:
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
     if isinstance(error, SystemExit):
-        return error.code if isinstance(error.code, int) else exit_codes.OK if error.code is None else exit_codes.FAILURE
+        return error.code if isinstance(error.code, int) else exit_codes.FAILURE
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
         return exit_codes.USAGE

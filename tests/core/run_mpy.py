@@ -26,7 +26,7 @@ def core_tree() -> Path:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--heap", default=mpy_tools.DEFAULT_HEAP, help="as in micropython -X heapsize= (default: %(default)s)")
+    parser.add_argument("--heap", default=mpy_tools.DEFAULT_HEAP, help="heap size (default: %(default)s)")
     parser.add_argument("modules", nargs="*", help="test modules, with or without .py (default: all)")
     arguments = parser.parse_args()
     reason = mpy_tools.missing_reason()

