@@ -29,21 +29,8 @@ def main() -> int:
     parser.add_argument("--heap", default=mpy_tools.DEFAULT_HEAP, help="heap size (default: %(default)s)")
     parser.add_argument("modules", nargs="*", help="test modules, with or without .py (default: all)")
     arguments = parser.parse_args()
-    reason = mpy_tools.missing_reason()
-    if reason:
-        print(reason, file=sys.stderr)
-        return 1
-    tree = core_tree()
     names = [Path(name).stem for name in arguments.modules] or core_modules()
-    failed = 0
-    for name in names:
-        passed, output = mpy_tools.run_test_module(tree, name, arguments.heap)
-        print(output, end="", flush=True)
-        if not passed:
-            failed += 1
-            print(f"FAILED {name}")
-    print(f"MicroPython: {len(names) - failed} of {len(names)} modules passed")
-    return 1 if failed else 0
+    return mpy_tools.run_modules(core_tree(), names, arguments.heap)
 
 
 if __name__ == "__main__":

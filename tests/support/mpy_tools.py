@@ -69,6 +69,8 @@ def tests_sources(folder: Path) -> dict[str, Path]:
 
 def build_tree(firmware: Mapping[str, Path], tests: Mapping[str, Path]) -> Path:
     """Return a folder with all of it compiled; a file that does not compile is left out and named on stderr."""
+    if missing_reason():
+        sys.exit(missing_reason())
     compiled = {}
     for sources, optimisation in ((firmware, _SHIPPED_OPTIMISATION), (tests, _TEST_OPTIMISATION)):
         for name, source in sources.items():
@@ -119,6 +121,19 @@ def run_test_module(
     """Run one compiled test module; return whether all of its tests passed, and what it printed."""
     result = run_micropython(["-m", "run_mpy_main", module], [*extra_path, tree], heap)
     return result.returncode == 0, result.stdout
+
+
+def run_modules(tree: Path, names: Sequence[str], heap: str) -> int:
+    """Run test modules one after the other, print what they print and a last line; return an exit code."""
+    failed = 0
+    for name in names:
+        passed, output = run_test_module(tree, name, heap)
+        print(output, end="", flush=True)
+        if not passed:
+            failed += 1
+            print(f"FAILED {name}")
+    print(f"MicroPython: {len(names) - failed} of {len(names)} modules passed")
+    return 1 if failed else 0
 
 
 def _mpy_cross_program() -> str:
