@@ -18,8 +18,8 @@ NKPSK0 = (b"Noise_NKpsk0_25519_A128CBCHS256_SHA256", True, ("psk", "e", "es"), (
 class Noise:
     """One side of a handshake; after a failure, and out of turn, its methods raise LocalError.
 
-    `local_static` and `ephemeral` are (private, public) pairs, `remote_static` is a public key. An ephemeral pair serves
-    one handshake only. `handshake_hash` identifies the handshake once both messages are through.
+    `local_static` and `ephemeral` are (private, public) pairs, `remote_static` is a public key. An ephemeral pair
+    serves one handshake only. `handshake_hash` identifies the handshake once both messages are through.
     """
 
     def __init__(self, pattern, is_initiator, psk, prologue, local_static=None, remote_static=None, ephemeral=None):
