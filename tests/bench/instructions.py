@@ -1,0 +1,131 @@
+"""Count the host instructions of a MicroPython script with callgrind: a cost that repeats where wall clock does not.
+
+The script takes its number of iterations as its only argument. It runs twice, for N and for 2N; the difference over N is
+the cost of one iteration, without start-up. AES and SHA, done in hardware on a chip, are told apart by function name.
+By hand: `python tests/bench/instructions.py SCRIPT [--count N]`. About 15 ns on an ESP32 per instruction outside crypto.
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+import mpy_tools
+
+_CRYPTO = re.compile(r"mbedtls_(?:internal_)?(aes|sha256)")  # the C library; its MicroPython wrappers stay outside
+_NAMED = re.compile(r"\((\d+)\)(?: (.*))?")
+_RUN_TIME_OUT_S = 300
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Host instructions: all of them, those inside AES, those inside SHA-256."""
+
+    total: int
+    aes: int
+    sha: int
+
+    @property
+    def beside_crypto(self) -> int:
+        """Instructions outside AES and SHA-256: the part that the interpreter pays."""
+        return self.total - self.aes - self.sha
+
+
+def per_iteration(
+    script: Path, count: int, search_path: Iterable[Path | str] = (), heap: str = mpy_tools.DEFAULT_HEAP
+) -> Cost:
+    """Return the cost of one iteration of a script, the mean of count iterations."""
+    search_path = list(search_path)
+    once = run_cost(script, count, search_path, heap)
+    twice = run_cost(script, 2 * count, search_path, heap)
+    parts = zip((once.total, once.aes, once.sha), (twice.total, twice.aes, twice.sha), strict=True)
+    return Cost(*((second - first) // count for first, second in parts))
+
+
+def run_cost(script: Path, count: int, search_path: Iterable[Path | str], heap: str) -> Cost:
+    """Return the cost of one whole run of a script under callgrind."""
+    with tempfile.TemporaryDirectory() as scratch:
+        profile = Path(scratch) / "callgrind.out"
+        command = [
+            *("valgrind", "--tool=callgrind", "--toggle-collect=main_", f"--callgrind-out-file={profile}"),
+            *(sys.executable, str(mpy_tools.MICROPYTHON), "-X", f"heapsize={heap}", str(script), str(count)),
+        ]
+        path = ":".join([*map(str, search_path), ".frozen"])
+        variables = {**os.environ, "PYTHONHASHSEED": "0", "MICROPYPATH": path}
+        result = subprocess.run(
+            command,
+            cwd=mpy_tools.ROOT,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_RUN_TIME_OUT_S,
+            check=False,
+        )
+        if result.returncode or not profile.exists():
+            raise RuntimeError(f"{script.name} failed under callgrind:\n{result.stdout}{result.stderr}")
+        return _read_profile(profile)
+
+
+def _read_profile(profile: Path) -> Cost:
+    """Add up a callgrind file: everything, and what AES and SHA-256 and the helpers that they call (memcpy) take."""
+    total = 0
+    crypto = {"aes": 0, "sha256": 0}
+    with profile.open() as lines:
+        for function, called, cost in _cost_lines(lines):
+            found = _CRYPTO.match(function)
+            if not called:
+                total += cost
+            if found and not (called and _CRYPTO.match(called)):
+                crypto[found[1]] += cost
+    return Cost(total, crypto["aes"], crypto["sha256"])
+
+
+def _cost_lines(lines: Iterable[str]) -> Iterator[tuple[str, str, int]]:
+    """Yield (function, "", own cost) and (function, called function, inclusive cost of the call)."""
+    names: dict[str, str] = {}
+    function = called = ""
+    is_call = False
+    for line in lines:
+        if line.startswith("fn="):
+            function = _resolve(line[3:].strip(), names)
+        elif line.startswith("cfn="):
+            called = _resolve(line[4:].strip(), names)
+        elif line.startswith("calls="):
+            is_call = True
+        elif line[:1] in "0123456789+-*" and line.strip():
+            yield function, called if is_call else "", int(line.split()[-1])
+            is_call = False
+
+
+def _resolve(text: str, names: dict[str, str]) -> str:
+    """Return the name that `(id) name` introduces or `(id)` repeats."""
+    found = _NAMED.fullmatch(text)
+    if found is None:
+        return text
+    if found[2] is not None:
+        names[found[1]] = found[2]
+    return names[found[1]]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("script", type=Path)
+    parser.add_argument("--count", type=int, default=100)
+    arguments = parser.parse_args()
+    tree = mpy_tools.build_tree(mpy_tools.firmware_sources(), {})
+    cost = per_iteration(arguments.script.resolve(), arguments.count, [tree])
+    print(f"{arguments.script.stem}: {cost.total} instructions per iteration")
+    print(f"  AES {cost.aes}, SHA-256 {cost.sha}, beside them {cost.beside_crypto}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
