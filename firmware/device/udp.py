@@ -1,0 +1,90 @@
+"""A UDP socket of the ESP32 that reads into one buffer and cannot be silenced by a stranger.
+
+A datagram of zero bytes makes the chip's socket report the end of its stream for ever, so on an empty read the socket is
+closed and opened anew on the same port (attack A18). With MSG_PEEK (MicroPython 1.26) a read allocates the address and one byte
+only; before that the datagram comes as an object of its own and is copied.
+"""
+
+import errno
+import socket
+from random import getrandbits
+
+from upeer.compat import const
+
+BUFFER_SIZE = const(1472)  # the largest datagram of Ethernet and Wi-Fi
+_FIRST_PORT = const(49152)
+_QUIET = (errno.EAGAIN, errno.ETIMEDOUT)
+
+
+class Udp:
+    """One non-blocking socket on `port` (0: any). `buf` (1472 bytes) holds what `receive` read, `addr` is its source."""
+
+    def __init__(self, port: int = 0, shared: bool = False):
+        self.buf = bytearray(BUFFER_SIZE)
+        self.addr = None
+        self.port = port
+        self.reopened = 0
+        self.unsent = 0
+        self._shared = shared
+        self._peek = getattr(socket, "MSG_PEEK", 0)
+        self.sock = None
+        self._open()
+
+    def _open(self) -> None:
+        """Open and bind; a random port is kept from then on, so that the NAT's mapping outlives a reopened socket."""
+        for _ in range(8):
+            port = self.port or _FIRST_PORT + getrandbits(14)
+            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            try:
+                if self._shared:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                sock.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_BROADCAST", 0x20), 1)
+                sock.bind(("0.0.0.0", port))
+                sock.setblocking(False)
+            except OSError:
+                sock.close()
+                continue
+            self.sock = sock
+            self.port = port
+            return
+        raise OSError(errno.EADDRINUSE)
+
+    def reopen(self) -> None:
+        """Replace the socket by a new one on the same port."""
+        self.close()
+        self.reopened += 1
+        self._open()
+
+    def receive(self) -> int:
+        """Read one datagram into `buf` and return its size, 0 when there is none."""
+        try:
+            if not self._peek:
+                data, self.addr = self.sock.recvfrom(BUFFER_SIZE)
+                size = len(data)
+                self.buf[:size] = data
+            else:
+                data, self.addr = self.sock.recvfrom(1, self._peek)
+                size = self.sock.readinto(self.buf) if data else 0
+        except OSError as error:
+            if error.errno in _QUIET:
+                return 0
+            self.reopen()
+            return 0
+        if not size:
+            self.reopen()
+        return size or 0
+
+    def send(self, data, addr) -> bool:
+        """Send one datagram; when the chip has no room it is lost, as on any network. Return whether it went."""
+        try:
+            self.sock.sendto(data, addr)
+            return True
+        except OSError:
+            self.unsent += 1
+            return False
+
+    def close(self) -> None:
+        """Give the socket back."""
+        if self.sock:
+            self.sock.close()
+            self.sock = None
