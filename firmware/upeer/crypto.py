@@ -47,6 +47,14 @@ if MICROPYTHON:
         """Compare two byte strings in a time that depends on their lengths alone."""
         return len(a) == len(b) and tag_matches(a, b, 0, len(a))
 
+    def padding_size(buf, end: int) -> int:
+        """Return the size (1 to 16) of the PKCS#7 padding that ends at `end`, 0 if it is none."""
+        size = buf[end - 1]
+        for i in range(end - size, end):
+            if size > 16 or buf[i] != size:
+                return 0
+        return size
+
     def encryptor(key):
         """Return encrypt(data, out) of one AES-128-CBC chain; works in place."""
         return aes(key, _CBC, bytes(16)).encrypt
@@ -80,7 +88,7 @@ if MICROPYTHON:
             return self.digest(*parts)[:16]
 
 else:
-    from upeer.crypto_cpython import Hmac, decryptor, encryptor, equal, sha256, tag_matches  # noqa: F401
+    from upeer.crypto_cpython import Hmac, decryptor, encryptor, equal, padding_size, sha256, tag_matches  # noqa: F401
 
 
 def random_bytes(size: int) -> bytes:
@@ -194,13 +202,8 @@ class Aead:
             self._decrypt = decryptor(self._key)
         text = view[header_size:end]
         self._decrypt(text, text if MICROPYTHON else view[header_size:])
-        padding = buf[end - 1]
-        if not 0 < padding <= 16:
-            return -1
-        for i in range(end - padding, end):
-            if buf[i] != padding:
-                return -1
-        return end - padding
+        padding = padding_size(view, end)
+        return end - padding if padding else -1
 
     def _seal(self, encrypt, buf, header_size: int, plain_end: int) -> int:
         padding = 16 - (plain_end - header_size & 15)

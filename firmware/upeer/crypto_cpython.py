@@ -14,6 +14,7 @@ from upeer.errors import CryptoError
 
 _INNER = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER = bytes(byte ^ 0x5C for byte in range(256))
+_PADDINGS = [bytes((size,)) * size for size in range(17)]
 _ZERO_IV = bytes(16)
 
 
@@ -25,6 +26,12 @@ def sha256(*parts) -> bytes:
 def tag_matches(digest: bytes, buf: memoryview, offset: int) -> bool:
     """Compare the first 16 bytes of `digest` with buf[offset:offset + 16] in constant time."""
     return equal(digest[:16], buf[offset : offset + 16])
+
+
+def padding_size(buf: memoryview, end: int) -> int:
+    """Return the size (1 to 16) of the PKCS#7 padding that ends at `end`, 0 if it is none."""
+    size = buf[end - 1]
+    return size if 0 < size <= 16 and buf[end - size : end] == _PADDINGS[size] else 0
 
 
 def encryptor(key: bytes):

@@ -26,7 +26,9 @@ class Noise:
         check_key(psk)
         if len(psk) != 32 or not ephemeral:
             raise LocalError("handshake needs a psk of 32 bytes and an ephemeral key pair")
-        self.peer_ephemeral = None
+        if pattern[1] and not (remote_static if is_initiator else local_static):
+            raise LocalError("handshake needs the responder's static key")
+        self.peer_ephemeral = b""
         self._is_initiator = is_initiator
         self._psk = psk
         self._ephemeral = ephemeral
@@ -92,7 +94,9 @@ class Noise:
                 self._mix_hash(public)
                 self._mix_key(public)
             else:
-                self._mix_key(shared or self._agree(token))
+                secret = shared or self._agree(token)
+                check_key(secret)
+                self._mix_key(secret)
 
     def _agree(self, token: str) -> bytes:
         """Return the Diffie-Hellman result of "ee", or of "es" (initiator's ephemeral, responder's static key)."""
