@@ -1,8 +1,8 @@
 """Count the host instructions of a MicroPython script with callgrind: a cost that repeats where wall clock does not.
 
-The script takes its number of iterations as its only argument. It runs twice, for N and for 2N; the difference over N is
-the cost of one iteration, without start-up. AES and SHA, done in hardware on a chip, are told apart by function name.
-By hand: `python tests/bench/instructions.py SCRIPT [--count N]`. About 15 ns on an ESP32 per instruction outside crypto.
+The script takes its number of iterations as its only argument. It runs twice, for N and for 2N; the difference over N
+is the cost of one iteration, without start-up. AES and SHA, hardware on a chip, are told apart by function name. An
+instruction outside them is about 15 ns on an ESP32. By hand: `python tests/bench/instructions.py SCRIPT [--count N]`.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Run every benchmark `bench_*.py` of this folder, one after the other; `python tests/bench/run_all.py [name ...]` picks.
+"""Run every benchmark `bench_*.py` of this folder, one by one; `python tests/bench/run_all.py [name ...]` picks some.
 
 Each is a program of its own that prints its figures beside the goal; one that fails does not stop the others.
 """

@@ -1,0 +1,46 @@
+"""The style checker reports what it is there for."""
+
+import check_style
+import pytest
+import rules
+
+
+def _faults(name, source):
+    checker = check_style.Checker()
+    checker.check_file(name, source)
+    return checker.faults
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "fault"),
+    [
+        ("upeer/wire.py", "import socket\n", "upeer/wire.py:1: the core must not import socket"),
+        ("upeer/wire.py", "import time\n", "upeer/wire.py:1: the core must not import time"),
+        ("upeer/wire.py", "def f():\n    print(1)\n", "upeer/wire.py:2: the core must not call print()"),
+        ("device/x.py", "from upeer_board import y\n", "device/x.py:1: device must not import upeer_board: imports"),
+        ("device/x.py", "import typing\n", "device/x.py:1: MicroPython has no module typing"),
+        ("device/x.py", "def f(n):\n    return n.bit_length()\n", "device/x.py:2: MicroPython has no n.bit_length"),
+        ("device/x.py", "def f(a):\n    raise OSError from a\n", "device/x.py:2: MicroPython has no `raise ... from`"),
+        ("upeer_client/x.py", "import upeer_server.y\n", "upeer_client/x.py:1: upeer_client must not import"),
+        ("upeer_client/x.py", "def f(a, b, c, d, e, g): pass\n", "upeer_client/x.py:1: f: 6 parameters, at"),
+        ("upeer_client/x.py", "def f():\n" + "    g()\n" * 40, "upeer_client/x.py:1: f: 41 lines, at most 40"),
+        ("upeer_client/x.py", "a = 1\n" * 401, "upeer_client/x.py:1: module of 401 lines, at most 400"),
+    ],
+)
+def test_fault_is_reported(name, source, fault):
+    faults = _faults(name, source)
+    assert len(faults) == 1
+    assert faults[0].startswith(fault)
+
+
+def test_clean_code_passes():
+    source = 'class A:\n    def f(self, a, b, c, d, e):\n        """Docs.\n\n' + "        more\n" * 50 + '        """\n'
+    assert _faults("upeer/x.py", "import struct\nfrom upeer.compat import const\n" + source) == []
+
+
+def test_exception_covers_one_function_and_must_be_needed(monkeypatch):
+    monkeypatch.setattr(rules, "EXCEPTIONS", {"upeer/x.py:f": "why", "upeer/y.py": "no longer"})
+    checker = check_style.Checker()
+    checker.check_file("upeer/x.py", "def f(a, b, c, d, e, f):\n    pass\n")
+    assert checker.faults == []
+    assert checker.stale_exceptions() == ["tests/lint/rules.py: the exception for upeer/y.py is not needed"]
