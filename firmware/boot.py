@@ -1,0 +1,8 @@
+# Runs first, on every start. Makes the file system and imports right, and nothing more: it never waits and never stops the REPL.
+import gc
+import sys
+
+if "/lib" not in sys.path:
+    sys.path.append("/lib")
+gc.collect()
+del gc, sys

@@ -1,0 +1,126 @@
+"""Espressif app and bootloader images, and how a stock MicroPython file is laid out.
+
+Header, little-endian: E9 | segments (8) | SPI mode (8) | speed (4) and flash size (4) | entry (32) | WP pin (8) | drive (24) |
+chip id (16) | ... | hash appended (8), 24 bytes in all; then segments of address (32) | size (32) | data; then a checksum
+byte that ends a block of 16, and the SHA-256 of all before if "hash appended" is 1.
+
+A stock MicroPython file starts at IMAGE_OFFSETS[chip] with the bootloader; the partition table is at flash address 0x8000
+and the app at 0x10000, so at 0x7000 and 0xF000 in the file on ESP32 and S2, at 0x8000 and 0x10000 on all later chips.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass
+
+from upeer_board import partitions
+
+IMAGE_OFFSETS = {"esp32": 0x1000, "esp32s2": 0x1000, "esp32s3": 0, "esp32c2": 0, "esp32c3": 0, "esp32c6": 0, "unix": 0}
+CHIP_IDS = {0: "esp32", 2: "esp32s2", 5: "esp32c3", 9: "esp32s3", 12: "esp32c2", 13: "esp32c6", 16: "esp32h2"}
+_HEADER = struct.Struct("<BBBBI4sHBHH4sB")
+_MAGIC = 0xE9
+_APP_MAGIC = 0xABCD5432
+_MAX_SEGMENTS = 16
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image found in a file: `data` is exactly the image, checksum and hash verified."""
+
+    chip: str
+    flash_size: int
+    data: bytes
+    hash_appended: bool
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class Stock:
+    """The parts of a stock MicroPython file."""
+
+    bootloader: Image
+    table: partitions.PartitionTable
+    app: Image
+
+
+def parse(data: bytes, what: str) -> Image:
+    """Parse and verify the image at the start of `data`; ValueError names `what` and the fault."""
+    if len(data) < _HEADER.size or data[0] != _MAGIC:
+        raise ValueError(f"no {what} here: the first byte is not 0xe9")
+    _, segments, _, speed_size, _, _, chip_id, *_, hashed = _HEADER.unpack_from(data)
+    if not 0 < segments <= _MAX_SEGMENTS:
+        raise ValueError(f"the {what} has {segments} segments")
+    at, checksum = _HEADER.size, 0xEF
+    for _ in range(segments):
+        size = struct.unpack_from("<I", data, at + 4)[0] if at + 8 <= len(data) else len(data)
+        if at + 8 + size > len(data):
+            raise ValueError(f"the {what} is cut short")
+        for byte in _fold(data[at + 8 : at + 8 + size]):
+            checksum ^= byte
+        at += 8 + size
+    end = at | 15
+    if end >= len(data) or data[end] != checksum:
+        raise ValueError(f"the checksum of the {what} is wrong: fetch the file again")
+    end += 1
+    if hashed == 1:
+        if data[end : end + 32] != hashlib.sha256(data[:end]).digest():
+            raise ValueError(f"the SHA-256 of the {what} is wrong: fetch the file again")
+        end += 32
+    flash_size = (1 << 20) << (speed_size >> 4)
+    return Image(CHIP_IDS.get(chip_id, f"chip {chip_id}"), flash_size, data[:end], hashed == 1, _app_version(data))
+
+
+def _fold(data: bytes) -> bytes:
+    """XOR `data` down to 4 bytes or fewer, so that a checksum over megabytes is quick."""
+    value, size = int.from_bytes(data, "little"), len(data)
+    while size > 4:
+        size = (size + 1) // 2
+        value = (value >> 8 * size) ^ (value & ((1 << 8 * size) - 1))
+    return value.to_bytes(size, "little")
+
+
+def _app_version(data: bytes) -> str:
+    """Return `project version` of the app description that starts an app's first segment, or nothing."""
+    if len(data) < 112 or struct.unpack_from("<I", data, 32)[0] != _APP_MAGIC:
+        return ""
+    version, name = (data[at : at + 32].split(b"\0")[0].decode("ascii", "replace") for at in (48, 80))
+    return f"{name} {version}".strip()
+
+
+def split_stock(data: bytes, chip: str) -> Stock:
+    """Take a stock MicroPython file for `chip` apart; ValueError is one line that says what to do."""
+    base = IMAGE_OFFSETS[chip]
+    if chip == "unix":
+        raise ValueError("the virtual board needs no MicroPython image: leave --micropython out")
+    if data[:4] == b"UF2\n":
+        raise ValueError("this is a UF2 file: take the .bin of the same version")
+    bootloader = parse(data, "bootloader")
+    if bootloader.chip != chip:
+        raise ValueError(f"this image is for {bootloader.chip}, the board has an {chip}: take the file for the board's chip")
+    if bootloader.version:
+        raise ValueError("this is an app alone, without bootloader (a .app-bin for OTA): take the .bin that one flashes")
+    try:
+        table = partitions.decode(data[partitions.TABLE_OFFSET - base :][: partitions.TABLE_SIZE])
+    except ValueError as error:
+        raise ValueError(f"{error} (at {partitions.TABLE_OFFSET:#x}): is this a stock MicroPython .bin?") from None
+    first_app = next((row for row in table if row.type == 0), None)
+    if first_app is None:
+        raise ValueError("the image's partition table has no app: is this a stock MicroPython .bin?")
+    app = parse(data[first_app.offset - base :], "app")
+    if app.chip != chip:
+        raise ValueError(f"the app in this image is for {app.chip}, the board has an {chip}")
+    return Stock(bootloader, table, app)
+
+
+def with_flash_size(image: Image, flash_size: int) -> bytes:
+    """Return the image with the board's flash size in its header and its hash made anew.
+
+    The bootloader refuses partitions behind the end of the flash that its header names.
+    """
+    code = (flash_size >> 20).bit_length() - 1
+    data = bytearray(image.data)
+    data[3] = data[3] & 0x0F | code << 4
+    if image.hash_appended:
+        data[-32:] = hashlib.sha256(data[:-32]).digest()
+    return bytes(data)

