@@ -1,4 +1,4 @@
-"""What all messages share: numbers of types, clear header, addresses, DID, a bounded reader (protocol, chapters 2 and 3).
+"""What all messages share: types, clear header, addresses, DID, a bounded reader (protocol, chapters 2 and 3).
 
 Clear header of signalling messages: type[1] version[1] key_id[1] role[1]. Address: ip[4] port[2].
 """
@@ -45,7 +45,7 @@ class Reader:
 
     def _take(self, size: int) -> int:
         pos = self.pos
-        if size > self.end - pos:
+        if not 0 <= size <= self.end - pos:
             raise ProtocolError("message too short")
         self.pos = pos + size
         return pos
