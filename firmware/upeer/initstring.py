@@ -1,7 +1,8 @@
-"""Opens InitStrings, the sealed lists of masters (protocol, chapter 2); devices and clients call it once at their start.
+"""Opens InitStrings, the sealed lists of masters (protocol, chapter 2); devices and clients call it once at the start.
 
 Text: base64url, no padding, of key_id (8 bits) | salt (128) | sealed; associated data key_id | salt. Opened:
-    version (8 bits, 1) | count (8), then per master id (8) | host length (8) | host | port (16) | clients: static key (256)
+    version (8 bits, 1) | count (8), then per master id (8) | host length (8) | host | port (16) | for clients
+    its static public key (256)
 """
 
 from binascii import a2b_base64, b2a_base64

@@ -41,12 +41,14 @@ def write_bundles(platform: Platform) -> None:
 def load_nodes(folder: Path, roles: Iterable[str] | None = None, master_id: int | None = None) -> list[NodeConfig]:
     """Return one NodeConfig per HOST:PORT of a platform's folder or of one bundle's, with the chosen roles behind it.
 
-    master_id chooses the address at which that master stands. Host names are looked up. OfficeError when nothing is left.
+    master_id chooses the address at which that master stands. Host names are looked up. OfficeError if none is left.
     """
     chosen = set(roles or ROLES)
     documents = [document | {"folder": path} for path in bundle_folders(folder) if (document := read_bundle(path))]
     if not documents:
-        raise OfficeError(f"there is nothing to serve in {folder}", "give the folder of a platform or of one of its bundles")
+        raise OfficeError(
+            f"there is nothing to serve in {folder}", "give the folder of a platform or of one of its bundles"
+        )
     if master_id is not None:
         documents = _at_master(documents, master_id)
     nodes: dict[tuple[str, int], NodeConfig] = {}
@@ -81,7 +83,9 @@ def resolve(host: str) -> str:
     try:
         return socket.gethostbyname(host)
     except OSError as error:
-        raise OfficeError(f"the name {host} is not known here", "check it, or the DNS of this machine", UNREACHABLE) from error
+        raise OfficeError(
+            f"the name {host} is not known here", "check it, or the DNS of this machine", UNREACHABLE
+        ) from error
 
 
 def _document(platform: Platform, role: str, server: Server) -> dict[str, Any]:
@@ -107,7 +111,9 @@ def _entry(server: Server) -> dict[str, Any]:
 
 
 def _at_master(documents: list[dict[str, Any]], master_id: int) -> list[dict[str, Any]]:
-    places = [(item["host"], item["port"]) for item in documents if item["role"] == "master" and item["id"] == master_id]
+    places = [
+        (item["host"], item["port"]) for item in documents if item["role"] == "master" and item["id"] == master_id
+    ]
     if not places:
         raise OfficeError(f"there is no master {master_id} here", "choose another --master-id")
     return [item for item in documents if (item["host"], item["port"]) in places]

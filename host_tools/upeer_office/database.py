@@ -20,7 +20,7 @@ class transaction:
 
 
 def open_database(path: Path, schema: str, synchronous: str = "FULL") -> sqlite3.Connection:
-    """Return a connection in WAL mode without implicit transactions; the file is private, deleted rows are overwritten."""
+    """Return a connection in WAL mode, no implicit transactions; the file is private, deleted rows are overwritten."""
     files.touch_private_file(path)
     connection = sqlite3.connect(path, timeout=10, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")

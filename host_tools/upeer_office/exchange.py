@@ -1,6 +1,6 @@
 """Moves licences from one office to another: a file sealed under a passphrase (scrypt), with a checksum of its own.
 
-JSON: format, version, count, kdf (salt, n, r, p), checksum (SHA-256 of `sealed`), sealed (base64 of the AEAD over a JSON list).
+JSON: format, version, count, kdf (salt, n, r, p), checksum (SHA-256 of what is sealed), sealed (base64, a JSON list).
 The checksum tells a damaged file from a wrong passphrase; only the AEAD proves anything.
 """
 
@@ -74,7 +74,11 @@ def _bound(head: dict[str, Any]) -> bytes:
 
 
 def _record(licence: Licence) -> dict[str, Any]:
-    record: dict[str, Any] = {"did": licence.did, "licence_key": licence.licence_key.hex(), "setup_code": licence.setup_code.hex()}
+    record: dict[str, Any] = {
+        "did": licence.did,
+        "licence_key": licence.licence_key.hex(),
+        "setup_code": licence.setup_code.hex(),
+    }
     return record | {"issued": licence.issued, "expires": licence.expires, "revoked": licence.revoked}
 
 
@@ -83,4 +87,6 @@ def _licence(record: dict[str, Any]) -> Licence:
     key, code = bytes.fromhex(record["licence_key"]), bytes.fromhex(record["setup_code"])
     if len(key) != 32 or len(code) != names.SETUP_CODE_SIZE:
         raise OfficeError(f"the licence of {record['did']} is damaged", "export it again", INTEGRITY)
-    return Licence(record["did"], names.licence_code(key), record["issued"], record["expires"], record["revoked"], key, code)
+    return Licence(
+        record["did"], names.licence_code(key), record["issued"], record["expires"], record["revoked"], key, code
+    )

@@ -6,11 +6,12 @@ from struct import pack
 
 from upeer.crypto import Aead
 from upeer.initstring import VERSION, encode_text, init_string_key
+from upeer_server.config import Generation
+
+Master = tuple[int, str, int, bytes]
 
 
-def seal_init_string(
-    kind: str, key_id: int, crc_key: bytes | None, p2p_key: bytes, masters: Sequence[tuple[int, str, int, bytes]], salt: bytes | None = None
-) -> str:
+def seal_init_string(kind: str, keys: Generation, masters: Sequence[Master], salt: bytes | None = None) -> str:
     """Return the InitString of a kind, "device" or "client", for masters given as (id, host, port, static public key).
 
     salt is 16 random bytes; give it for test vectors only.
@@ -21,6 +22,6 @@ def seal_init_string(
         plaintext += pack("BB", master_id, len(name)) + name + pack(">H", port)
         plaintext += static_public if kind == "client" else b""
     salt = salt or secrets.token_bytes(16)
-    header = bytes([key_id]) + salt
-    aead = Aead(init_string_key(kind, crc_key, p2p_key))
+    header = bytes([keys.key_id]) + salt
+    aead = Aead(init_string_key(kind, keys.crc_key, keys.p2p_key))
     return encode_text(header + aead.seal(int.from_bytes(salt, "big"), plaintext, header))

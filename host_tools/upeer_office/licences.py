@@ -1,4 +1,5 @@
-"""The licence office: `licences.db` in the platform's folder. Licence keys and setup codes are sealed under the office key.
+"""The licence office: `licences.db` in the platform's folder. Licence keys and setup codes are sealed
+under the office key.
 
 A change is committed here first, with `published` = 0, then carried into the masters' bundles; what a crash left
 unpublished is caught up by the next command.
@@ -93,7 +94,7 @@ class Office:
         return [names.make_id(licence.did, licence.code) for licence in made]
 
     def show(self, text: str) -> Licence:
-        """Return the licence of a DID or an ID form; OfficeError when it is unknown or the licence code does not fit."""
+        """Return the licence of a DID or an ID form; OfficeError if it is unknown or the licence code does not fit."""
         did, code = names.parse_id(text)
         row = self._database.execute(f"SELECT {_COLUMNS} FROM licences WHERE did = ?", (did,)).fetchone()
         if row is None:
@@ -127,19 +128,23 @@ class Office:
         return did
 
     def add(self, licences: Iterable[Licence], skip_existing: bool = False) -> int:
-        """Take in licences from another office and publish them; return how many. OfficeError if any is here already."""
+        """Take in licences from another office, publish them, return how many; OfficeError if one is here already."""
         added = list(licences)
         with transaction(self._database):
             known = [licence.did for licence in added if self._is_known(licence.did)]
             if known and not skip_existing:
-                message = f"{len(known)} of {len(added)} licences are here already (the first is {known[0]}); nothing was imported"
+                message = (
+                    f"{len(known)} of {len(added)} licences, such as {known[0]}, are here already; nothing was imported"
+                )
                 raise OfficeError(message, "add --skip-existing to import only the others")
             skip = set(known)
             added = [licence for licence in added if licence.did not in skip]
             self._insert(added)
             for licence in added:
                 prefix, serial = names.parse_did(licence.did)
-                statement = "INSERT INTO serials VALUES (?, ?) ON CONFLICT DO UPDATE SET next = MAX(next, excluded.next)"
+                statement = (
+                    "INSERT INTO serials VALUES (?, ?) ON CONFLICT DO UPDATE SET next = MAX(next, excluded.next)"
+                )
                 self._database.execute(statement, (prefix, serial + 1))
         self.publish()
         return len(added)
@@ -158,7 +163,9 @@ class Office:
                     remove_verifiers(verifiers, gone)
                     put_verifiers(verifiers, self._verifiers(valid, master.id))
             with transaction(self._database):
-                self._database.executemany("UPDATE licences SET published = 1 WHERE did = ?", [(row[0],) for row in rows])
+                self._database.executemany(
+                    "UPDATE licences SET published = 1 WHERE did = ?", [(row[0],) for row in rows]
+                )
 
     def unpublish(self) -> None:
         """Mark every licence as not published; done before the generations change, so that a crash is caught up."""
@@ -192,7 +199,9 @@ class Office:
         first = int(row[0]) if row else 1
         if first + count - 1 > names.LAST_SERIAL:
             left = names.LAST_SERIAL - first + 1
-            raise OfficeError(f"prefix {prefix} has {left} serial numbers left", "issue the rest under another --prefix")
+            raise OfficeError(
+                f"prefix {prefix} has {left} serial numbers left", "issue the rest under another --prefix"
+            )
         self._database.execute("INSERT OR REPLACE INTO serials VALUES (?, ?)", (prefix, first + count))
         return first
 
@@ -219,7 +228,9 @@ class Office:
         try:
             secret = self._aead.open(sealed, did.encode())
         except CryptoError as error:
-            raise OfficeError(f"the licence of {did} does not open", "this is not the office key of this platform", AUTHENTICATION) from error
+            raise OfficeError(
+                f"the licence of {did} does not open", "this is not the office key of this platform", AUTHENTICATION
+            ) from error
         return Licence(did, code, issued, expires, revoked, secret[:32], secret[32:])
 
     def _verifiers(self, licences: Iterable[Licence], master_id: int) -> Iterator[Row]:
@@ -231,6 +242,6 @@ class Office:
 
 
 def device_record(platform_dir: str | Path, did: str, office_key_file: str | Path | None = None) -> dict[str, Any]:
-    """Return the fctry record of one device: did, licence_key, key_id, crc_key, p2p_key, init_string, setup_code (text)."""
+    """Return one device's fctry record: did, licence_key, key_id, crc_key, p2p_key, init_string, setup_code (text)."""
     with Office.open(Path(platform_dir), Path(office_key_file) if office_key_file else None) as office:
         return office.device_record(did)

@@ -1,4 +1,4 @@
-"""Names on paper: DIDs with check letters, licence codes, setup codes (protocol, chapter 2). None but the setup code is a secret.
+"""Names on paper: DIDs with check letters, licence codes, setup codes (protocol, chapter 2). Only setup codes are secret.
 
 Letters come from an alphabet without I and O, which people take for digits.
 """
@@ -39,7 +39,9 @@ def parse_did(text: str) -> tuple[str, int]:
     match = _DID.fullmatch(text)
     if match and make_did(match[1], int(match[2])) == text:
         return match[1], int(match[2])
-    raise OfficeError(f"{text[:40]!r} is no DID", "compare it with the label, letter by letter (ABCD-123456-GHKLM)", USAGE)
+    raise OfficeError(
+        f"{text[:40]!r} is no DID", "compare it with the label, letter by letter (ABCD-123456-GHKLM)", USAGE
+    )
 
 
 def licence_code(licence_key: bytes) -> str:
@@ -53,7 +55,7 @@ def make_id(did: str, code: str) -> str:
 
 
 def parse_id(text: str) -> tuple[str, str | None]:
-    """Return (DID, licence code) of an ID form, (DID, None) of a bare DID; small letters and outer spaces are forgiven."""
+    """Return (DID, licence code) of an ID form, (DID, None) of a bare DID; small letters and spaces around are fine."""
     text = text.strip().upper()
     match = _ID.fullmatch(text)
     did = match[1] if match else text

@@ -15,6 +15,7 @@ from upeer_office import files
 from upeer_office.errors import USAGE, OfficeError
 from upeer_office.initstring import seal_init_string
 from upeer_office.names import LETTERS, check_prefix
+from upeer_server.config import Generation
 
 MAX_MASTERS = 3
 LIVE_GENERATIONS = 2
@@ -64,7 +65,7 @@ class Platform:
         return self.generations[0]
 
     def admin_key(self, bundle_name: str) -> bytes:
-        """Return the key under which the node of one bundle takes orders: who has one bundle can order no other node."""
+        """Return the key under which one bundle's node takes orders: who has one bundle can order no other node."""
         return derive(self.admin_root, b"admin", bundle_name.encode())
 
     def bundle_names(self) -> list[str]:
@@ -82,28 +83,37 @@ class Platform:
         files.write_json(self.folder / _FILE, document)
 
 
+@dataclass(frozen=True)
+class Addresses:
+    """Where a new platform's servers stand, as HOST:PORT; p2p servers and relays default to the masters' own."""
+
+    masters: list[str]
+    p2p_servers: list[str] = field(default_factory=list)
+    relays: list[str] = field(default_factory=list)
+
+
 def init_platform(
-    folder: Path,
-    masters: list[str],
-    p2p_servers: list[str] | None = None,
-    relays: list[str] | None = None,
-    prefix: str | None = None,
-    office_key_file: Path | None = None,
+    folder: Path, addresses: Addresses, prefix: str | None = None, office_key_file: Path | None = None
 ) -> Platform:
-    """Make a platform in a folder that has none; addresses are HOST:PORT, p2p and relays default to the masters' own."""
+    """Make a platform, and its office key, in a folder that has none."""
+    masters, relays = addresses.masters, addresses.relays or addresses.masters
     if (folder / _FILE).exists():
-        raise OfficeError(f"there is a platform in {folder} already", "choose another folder, or remove that one by hand")
+        raise OfficeError(
+            f"there is a platform in {folder} already", "choose another folder, or remove that one by hand"
+        )
     if not 1 <= len(masters) <= MAX_MASTERS:
-        raise OfficeError(f"a platform has 1 to {MAX_MASTERS} masters", "give --master HOST:PORT once to three times", USAGE)
+        raise OfficeError(
+            f"a platform has 1 to {MAX_MASTERS} masters", "give --master HOST:PORT once to three times", USAGE
+        )
     platform = Platform(
         folder=folder,
         prefix=check_prefix(prefix) if prefix else "".join(secrets.choice(LETTERS) for _ in range(4)),
         admin_root=secrets.token_bytes(32),
         generations=[],
         masters=_servers(masters),
-        p2p_servers=_servers(p2p_servers or masters),
-        relays=_servers(relays or masters),
-        next_relay_id=len(relays or masters) + 1,
+        p2p_servers=_servers(addresses.p2p_servers or masters),
+        relays=_servers(relays),
+        next_relay_id=len(relays) + 1,
         created=int(time.time()),
     )
     platform.generations = [_new_generation(platform, 1)]
@@ -131,11 +141,16 @@ def load_platform(folder: Path) -> Platform:
     )
 
 
-def start_generation(platform: Platform) -> KeyGeneration:
-    """Give a platform new keys; the ones before stay valid until `retire_generation`."""
+def check_can_rotate(platform: Platform) -> None:
+    """Raise OfficeError while the generation before the current one is still valid."""
     if len(platform.generations) >= LIVE_GENERATIONS:
         old = platform.generations[-1].key_id
         raise OfficeError(f"keys {old} are still valid", "end the overlap first with 'upeer platform rotate --retire'")
+
+
+def start_generation(platform: Platform) -> KeyGeneration:
+    """Give a platform new keys; the ones before stay valid until `retire_generation`."""
+    check_can_rotate(platform)
     platform.generations.insert(0, _new_generation(platform, platform.current.key_id % _LAST_ID + 1))
     platform.save()
     return platform.current
@@ -144,7 +159,9 @@ def start_generation(platform: Platform) -> KeyGeneration:
 def retire_generation(platform: Platform) -> int:
     """End the overlap period; return the key id that is void from now on."""
     if len(platform.generations) < LIVE_GENERATIONS:
-        raise OfficeError("only the current keys are valid: there is nothing to retire", "start with 'upeer platform rotate'")
+        raise OfficeError(
+            "only the current keys are valid: there is nothing to retire", "start with 'upeer platform rotate'"
+        )
     retired = platform.generations.pop()
     platform.save()
     return retired.key_id
@@ -208,25 +225,36 @@ def parse_address(text: str) -> tuple[str, int]:
     """Return (host, port) of HOST:PORT, where HOST is an IPv4 address or a DNS name."""
     host, _, port = text.rpartition(":")
     plain = host.replace(".", "").replace("-", "")
-    if plain.isascii() and plain.isalnum() and len(host) <= 253 and port.isascii() and port.isdigit() and 0 < int(port) < 65536:
+    if (
+        plain.isascii()
+        and plain.isalnum()
+        and len(host) <= 253
+        and port.isascii()
+        and port.isdigit()
+        and 0 < int(port) < 65536
+    ):
         return host.lower(), int(port)
-    raise OfficeError(f"{text!r} is no address", "write HOST:PORT with an IPv4 address or a DNS name, such as 192.0.2.1:7000", USAGE)
+    raise OfficeError(
+        f"{text!r} is no address", "write HOST:PORT with an IPv4 address or a DNS name, such as 192.0.2.1:7000", USAGE
+    )
 
 
 def _servers(addresses: list[str]) -> list[Server]:
     parsed = [parse_address(address) for address in addresses]
     if len(set(parsed)) != len(parsed):
-        raise OfficeError("an address is given twice for one role", "give every server of a role an address of its own", USAGE)
+        raise OfficeError(
+            "an address is given twice for one role", "give every server of a role an address of its own", USAGE
+        )
     if len(parsed) > _LAST_ID:
         raise OfficeError(f"{len(parsed)} servers of one role are too many", f"give at most {_LAST_ID}", USAGE)
     return [Server(number, host, port, secrets.token_bytes(32)) for number, (host, port) in enumerate(parsed, 1)]
 
 
 def _new_generation(platform: Platform, key_id: int) -> KeyGeneration:
-    crc_key, p2p_key = secrets.token_bytes(32), secrets.token_bytes(32)
+    keys = Generation(key_id, secrets.token_bytes(32), secrets.token_bytes(32))
     masters = [(master.id, master.host, master.port, public_key(master.secret)) for master in platform.masters]
-    device_init = seal_init_string("device", key_id, crc_key, p2p_key, masters)
-    return KeyGeneration(key_id, crc_key, p2p_key, device_init, seal_init_string("client", key_id, None, p2p_key, masters))
+    device_init, client_init = (seal_init_string(kind, keys, masters) for kind in ("device", "client"))
+    return KeyGeneration(key_id, keys.crc_key, keys.p2p_key, device_init, client_init)
 
 
 def _hexed(item: dict[str, Any]) -> dict[str, Any]:

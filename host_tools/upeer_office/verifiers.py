@@ -1,8 +1,8 @@
 """A master's own SQLite files: `verifiers.db`, written by the office, and `state.db`, the login epochs it has seen.
 
-Epochs are committed with synchronous=NORMAL: they outlive the process, however it ends, but the last few may be lost with
-the machine's power. That is enough, because a recorded login cannot be replayed to a restarted master anyway: its
-cookie secret is new. A commit that waits for the disk would hold every login, and the whole server, for milliseconds.
+Epochs are committed with synchronous=NORMAL: they outlive the process, however it ends, but the last few may be lost
+with the machine's power. That is enough, because a recorded login cannot be replayed to a restarted master anyway:
+its cookie secret is new. A commit that waits for the disk would hold every login, and the whole server, for milliseconds.
 """
 
 import sqlite3
@@ -49,7 +49,9 @@ class SqliteVerifiers:
 
     def set_epoch(self, did: str, epoch: int) -> None:
         """Record a login epoch; it outlives the process. A lower one than before changes nothing."""
-        statement = "INSERT INTO epochs VALUES (?, ?) ON CONFLICT (did) DO UPDATE SET epoch = MAX(epoch, excluded.epoch)"
+        statement = (
+            "INSERT INTO epochs VALUES (?, ?) ON CONFLICT (did) DO UPDATE SET epoch = MAX(epoch, excluded.epoch)"
+        )
         self._state.execute(statement, (did, epoch))
 
     def revoke(self, did: str) -> None:

@@ -3,8 +3,8 @@
     server: nonce[16]                    at once, fresh for every connection
     client: length[4] nonce[16] sealed   the request, key derive(admin key, "admin request", server nonce, client nonce)
     server: length[4] sealed             the answer, key derive(admin key, "admin answer", server nonce, client nonce)
-Requests and answers are JSON objects. Both sides prove the admin key, and nothing recorded serves again. A connection that
-cannot prove it is closed without a word. One request per connection.
+Requests and answers are JSON objects. Both sides prove the admin key, and nothing recorded serves again. A connection
+that cannot prove it is closed without a word. One request per connection.
 """
 
 import asyncio
@@ -111,7 +111,9 @@ def _exchange(connection: socket.socket, admin_key: bytes, request: dict[str, An
     size = int.from_bytes(_receive(connection, 4, deadline), "big")
     if size > MAX_ANSWER:
         raise ValueError("size")
-    answer: dict[str, Any] = json.loads(_aead(admin_key, b"admin answer", nonces).open(_receive(connection, size, deadline)))
+    answer: dict[str, Any] = json.loads(
+        _aead(admin_key, b"admin answer", nonces).open(_receive(connection, size, deadline))
+    )
     return answer
 
 

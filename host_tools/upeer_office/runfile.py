@@ -1,7 +1,7 @@
 """Run files: what a serving process leaves beside its bundles so that the command line finds its admin listener.
 
-`run-<first bundle>.json`, mode 0600, holds no key, only the name of the bundle whose admin key counts. A process that was
-killed leaves a stale one: whoever asks there gets no authentic answer and takes the process as not running.
+`run-<first bundle>.json`, mode 0600, holds no key, only the name of the bundle whose admin key counts. A process that
+was killed leaves a stale one: whoever asks there gets no authentic answer and takes the process as not running.
 """
 
 import os
@@ -61,13 +61,15 @@ def write_run_file(folder: Path, admin: tuple[str, int], key_name: str, servers:
 
 
 def read_run_files(folder: Path) -> list[Running]:
-    """Return the run files in a platform's or bundle's folder and in the bundles below it; unreadable ones are left out."""
+    """Return the run files in a platform's or bundle's folder and in the bundles below it, unreadable ones left out."""
     found = []
     for path in sorted([*folder.glob("run-*.json"), *folder.glob("*/run-*.json")]):
         try:
             document = files.read_json(path, _FORMAT)
             host, port = document["admin"]
-            found.append(Running(path, document["pid"], (host, port), document["key"], document["servers"], document["started"]))
+            found.append(
+                Running(path, document["pid"], (host, port), document["key"], document["servers"], document["started"])
+            )
         except (OfficeError, OSError, KeyError, TypeError, ValueError):
             continue
     return found
