@@ -1,0 +1,147 @@
+"""The codec of frames against tests/vectors/frames.json, and against anything else that may come."""
+
+from helpers import load_json, raises, tohex, unhex
+
+from upeer import frames
+from upeer.errors import RemoteError
+from upeer.frames import FrameReader
+from upeer.varint import encode
+
+
+class Recorder:
+    """Notes the calls of a FrameReader in the form of the vectors."""
+
+    def __init__(self):
+        self.calls = []
+        self.reader = FrameReader(self)
+
+    def read(self, plaintext, room=40):
+        """Read as a session does: padding and tag of the packet follow behind the end."""
+        self.calls = []
+        self.buf = bytearray(7) + plaintext + bytearray(b"\x33" * room)
+        return self.reader.read(self.buf, 7, 7 + len(plaintext))
+
+    def _data(self, pos, size):
+        return tohex(self.buf[pos : pos + size])
+
+    def handle_ack(self, highs, lows, count, delay_ms):
+        self.calls.append(["ack", [[highs[i], lows[i]] for i in range(count)], delay_ms])
+
+    def handle_stream(self, stream_id, offset, pos, size, fin):
+        self.calls.append(["stream", stream_id, offset, self._data(pos, size), fin])
+
+    def handle_datagram(self, channel, pos, size):
+        self.calls.append(["datagram", channel, self._data(pos, size)])
+
+    def handle_reset(self, *fields):
+        self.calls.append(["reset"] + list(fields))
+
+    def handle_stop(self, *fields):
+        self.calls.append(["stop"] + list(fields))
+
+    def handle_max_data(self, maximum):
+        self.calls.append(["max_data", maximum])
+
+    def handle_max_stream_data(self, *fields):
+        self.calls.append(["max_stream_data"] + list(fields))
+
+    def handle_challenge(self, data):
+        self.calls.append(["challenge", tohex(data)])
+
+    def handle_response(self, data, observed):
+        self.calls.append(["response", tohex(data), tohex(observed)])
+
+    def handle_close(self, *fields):
+        self.calls.append(["close"] + list(fields))
+
+    def handle_command(self, request_id, name, data):
+        self.calls.append(["command", request_id, name, tohex(data)])
+
+    def handle_answer(self, request_id, status, data):
+        self.calls.append(["answer", request_id, status, tohex(data)])
+
+
+def refused(recorder, plaintext, room=40):
+    try:
+        recorder.read(plaintext, room)
+    except (RemoteError, IndexError, ValueError):
+        return True
+    return False
+
+
+def test_read_good_vectors():
+    recorder = Recorder()
+    for row in load_json("frames.json")["good"]:
+        assert recorder.read(unhex(row["hex"])) == row["eliciting"], row["name"]
+        assert recorder.calls == row["calls"], row["name"]
+
+
+def test_read_bad_vectors():
+    recorder = Recorder()
+    for row in load_json("frames.json")["bad"]:
+        assert refused(recorder, unhex(row["hex"])), row["name"]
+        assert refused(recorder, unhex(row["hex"]), 0), row["name"]
+
+
+def test_read_every_truncation():
+    recorder = Recorder()
+    for row in load_json("frames.json")["good"]:
+        data = unhex(row["hex"])
+        for size in range(len(data)):
+            if not refused(recorder, data[:size]):  # cut between two frames
+                calls = recorder.calls
+                recorder.read(data)
+                assert recorder.calls[: len(calls)] == calls
+
+
+def test_read_seeded_garbage():
+    recorder = Recorder()
+    state = 7
+    for _ in range(400):
+        data = bytearray()
+        for _ in range(20):
+            state = (state * 69069 + 12345) & 0xFFFFFFF
+            data.append(state >> 12 & (0xFF if state & 0x400 else 0x3F))
+        refused(recorder, data)  # nothing else than those three errors
+
+
+def test_unknown_type_is_protocol_error():
+    assert raises(RemoteError, Recorder().read, b"\x33\x00\x00").code == 2
+
+
+def test_write_ack_equals_vectors():
+    cases = (
+        ([0, 1], 0, "0200000000"),
+        ([0, 42], 9, "0229090029"),
+        ([3, 4, 80, 85, 90, 101], 25, "024064 19020a0404404b00"),
+    )
+    buf = bytearray(40)
+    for bounds, delay, text in cases:
+        end = frames.write_ack(buf, 3, bounds, delay, 16)
+        assert bytes(buf[3:end]) == unhex(text)
+
+
+def test_write_ack_keeps_topmost_ranges():
+    buf = bytearray(40)
+    recorder = Recorder()
+    end = frames.write_ack(buf, 0, [1, 2, 80, 85, 90, 101], 0, 2)
+    recorder.read(buf[:end])
+    assert recorder.calls == [["ack", [[100, 90], [84, 80]], 0]]
+    end = frames.write_ack(buf, 0, [1, 2, 8000, 8005], 0, 2)
+    recorder.read(buf[:end])
+    assert recorder.calls == [["ack", [[8004, 8000]], 0]]
+
+
+def test_ack_of_many_ranges_is_bounded():
+    recorder = Recorder()
+    recorder.read(encode(2, 1000, 0, 200, 0, *([0, 0] * 200)))
+    assert len(recorder.calls[0][1]) == 32
+    assert recorder.calls[0][1][31] == [938, 938]
+
+
+def test_encode_rare_frames():
+    assert tohex(frames.encode_reset(11, 7, 4800)) == "040b0752c0"
+    assert tohex(frames.encode_stop(11, 256)) == "050b4100"
+    assert tohex(frames.encode_command(1, "status", b"{}")) == "31010673746174757302" + "7b7d"
+    assert tohex(frames.encode_answer(1, 0, b"*")) == "320100012a"
+    assert tohex(frames.encode_close(9, "bye")) == "1c0903627965"
