@@ -22,7 +22,7 @@ LAYERS = {
 # The core knows no IO: what any module of it may import, and what single modules may in addition.
 CORE_IMPORTS = {"struct", "array", "binascii", "micropython", "sys"}
 CORE_EXTRA_IMPORTS = {
-    "upeer/crypto.py": {"cryptolib", "hashlib"},
+    "upeer/crypto.py": {"cryptolib", "hashlib", "os"},
     "upeer/crypto_cpython.py": {"cryptography", "hashlib", "hmac"},
     "upeer/clock.py": {"time"},
     "upeer/aio.py": {"asyncio"},
