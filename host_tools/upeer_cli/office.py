@@ -168,7 +168,7 @@ def _show(shown: Platform, json_mode: bool) -> None:
     data: dict[str, Any] = {"folder": str(shown.folder), "prefix": shown.prefix, "created": shown.created}
     data["key_ids"] = [generation.key_id for generation in shown.generations]
     lines = [
-        f"platform {shown.folder}: prefix {shown.prefix}, key ids {', '.join(map(str, data['key_ids']))} (current first)"
+        f"platform {shown.folder}: prefix {shown.prefix}, key ids {', '.join(map(str, data['key_ids']))}; current first"
     ]
     for name, servers in (("masters", shown.masters), ("p2p_servers", shown.p2p_servers), ("relays", shown.relays)):
         data[name] = [_address(server) for server in servers]

@@ -1,4 +1,4 @@
-"""Names on paper: DIDs with check letters, licence codes, setup codes (protocol, chapter 2). Only setup codes are secret.
+"""Names on paper: DIDs with check letters, licence codes, setup codes (protocol, chapter 2). The last alone is secret.
 
 Letters come from an alphabet without I and O, which people take for digits.
 """

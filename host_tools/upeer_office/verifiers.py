@@ -2,7 +2,7 @@
 
 Epochs are committed with synchronous=NORMAL: they outlive the process, however it ends, but the last few may be lost
 with the machine's power. That is enough, because a recorded login cannot be replayed to a restarted master anyway:
-its cookie secret is new. A commit that waits for the disk would hold every login, and the whole server, for milliseconds.
+its cookie secret is new. A commit that waits for the disk would hold the whole server for milliseconds per login.
 """
 
 import sqlite3
