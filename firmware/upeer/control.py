@@ -67,20 +67,20 @@ class Control:
     def __init__(self, address: tuple, session_id: bytes, session_key: bytes):
         self.address = address
         self.session_id = session_id
-        self.reflexive = None
+        self.reflexive: tuple | None = None
         self.is_over = False
         self.dropped = 0
         self._key = session_key
-        self._opener = None
+        self._opener: Aead | None = None
         self._number = 0
         self._largest = 0
         self._window = 0  # bit n: packet number _largest - n has come
         self._request_id = 0
-        self._queue = []  # (kind, request_id, body) not yet acknowledged; the first one is under way
+        self._queue: list = []  # (kind, request_id, body) not yet acknowledged; the first one is under way
         self._tries = 0
-        self._deadline = None
-        self._out = []
-        self._events = []
+        self._deadline: int | None = None
+        self._out: list = []
+        self._events: list = []
 
     def start_keep_alive(self, interval_s: int, now: int) -> None:
         """Begin with keep-alives (device)."""
@@ -236,7 +236,7 @@ class Control:
         if end < 0:
             raise ProtocolError("not authentic")
         self.mark(number)
-        return Reader(buf, _TEXT_START, end)
+        return Reader(buf, _TEXT_START, end)  # type: ignore[arg-type]
 
     def _on_authentic(self, addr: tuple, now: int) -> None:
         if self._alive_tries:
@@ -275,7 +275,7 @@ class Control:
             return self._end(("logout", reader.u8()))
         if kind == ADDRESS:
             self.reflexive = reader.address()
-            event = ("address", self.reflexive)
+            event: tuple = ("address", self.reflexive)
         elif kind == KEYS:
             event = ("keys", reader.u8(), reader.bytes(32), reader.bytes(32))
         elif kind == SERVERS:

@@ -60,7 +60,7 @@ class Login(Question):
         self._identity = identity
         self._key = server[2]
         self._ticket = server[3]
-        self._answer = None
+        self._answer: Aead | None = None
         self._refused = NO_ANSWER
         if failures:
             self._deadline = ticks_add(now, backoff_ms(failures, random_bytes))
@@ -79,6 +79,7 @@ class Login(Question):
         return before + Aead(derive(both, b"login seal", self._nonce, self._cookie)).seal(0, text + proof, before)
 
     def _handle_answer(self, data: bytes, now: int) -> None:
+        assert self._answer
         if data[0] == LOGIN_OK:
             self._handle_ok(Reader(self._answer.open(data[20:], data[:20])), now)
         elif data[0] == LOGIN_NO:

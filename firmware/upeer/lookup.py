@@ -78,7 +78,7 @@ class Lookup(Question):
         private = random_bytes(32)
         self._ephemeral = (private, public_key(private))
         self._random = random_bytes
-        self._noise = None
+        self._noise: Noise | None = None
         self._forged = 0
         self._got_cookie_at = now
         self._is_old_cookie = bool(cookie) and ticks_diff(now, cookie[2]) < _COOKIE_LIFE_MS
@@ -104,6 +104,7 @@ class Lookup(Question):
     def _handle_answer(self, data: bytes, now: int) -> None:
         if data[0] != LOOKUP_ANSWER or self._forged == _FORGED_LIMIT:
             raise ProtocolError("not an answer")
+        assert self._noise
         try:
             answer = Answer(self._noise.read_message(data[20:]))
         except ProtocolError:  # forged: the same message leads back to the state before
@@ -149,8 +150,8 @@ class ClientInvite:
         self._packet = before + self._aead.seal(0, token + message, before)
         self._is_due = True
         self._tries = 1
-        self._deadline = ticks_add(now, _INVITE_WAIT_MS)
-        self._event = None
+        self._deadline: int | None = ticks_add(now, _INVITE_WAIT_MS)
+        self._event: tuple | None = None
 
     def timer(self) -> int | None:
         """Return the ticks at which handle_timer wants to be called, None for never."""

@@ -47,13 +47,13 @@ class Question:
         self._role = role
         self._hello = Hmac(hello_key)
         self._nonce = random_bytes(NONCE_SIZE)
-        self._cookie = None
-        self._packet = None
+        self._cookie: bytes | None = None
+        self._packet: bytes | None = None
         self._is_due = False
         self._tries = 0
-        self._deadline = None
+        self._deadline: int | None = None
         self._state = _WAITING
-        self._event = None
+        self._event: tuple | None = None
 
     def timer(self) -> int | None:
         """Return the ticks at which handle_timer wants to be called, None for never."""
@@ -83,7 +83,7 @@ class Question:
         elif self._state == _ASKED and self._has_old_cookie():
             self._say_hello(now)
         else:
-            self._finish(self._failure())
+            self._finish(self._failure())  # type: ignore[attr-defined]
 
     def receive_datagram(self, data, addr: tuple, now: int) -> None:
         """Take a datagram that came from anywhere."""
@@ -93,7 +93,7 @@ class Question:
             elif data[0] == COOKIE:
                 self._handle_cookie(data, now)
             elif self._state == _ASKED:
-                self._handle_answer(bytes(data), now)
+                self._handle_answer(bytes(data), now)  # type: ignore[attr-defined]
         except ProtocolError:
             self.dropped += 1
 
@@ -120,7 +120,7 @@ class Question:
 
     def _ask(self, now: int) -> None:
         self._to(_ASKED)
-        self._packet = self._question()
+        self._packet = self._question()  # type: ignore[attr-defined]
         self._send(now)
 
     def _send(self, now: int) -> None:

@@ -33,9 +33,9 @@ class Message:
     def __init__(self, kind: int, transaction_id: bytes):
         self.kind = kind
         self.transaction_id = transaction_id
-        self.mapped = None
+        self.mapped: tuple | None = None
         self.has_fingerprint = False
-        self.unknown = []
+        self.unknown: list = []
 
 
 def encode_request(transaction_id: bytes) -> bytes:
