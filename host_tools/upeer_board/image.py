@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,7 +26,6 @@ from upeer_board.boards import Board, project_root
 BLOCK = 4096
 _ERASED = b"\xff"
 _HOST_ONLY = "*_cpython.py"
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -49,20 +48,17 @@ class Options:
     app: Path | None = None
 
 
-def build(board: Board, out: Path, options: Options = Options(), progress: Progress = lambda step: None) -> dict[str, Any]:
+def build(board: Board, out: Path, options: Options | None = None) -> dict[str, Any]:
     """Build the image for `board` into the folder `out`; return what image.json says. ValueError is one line for the user."""
+    options = options or Options()
     stock = None
     if options.micropython is not None:
-        progress("MicroPython image")
         stock = esp_image.split_stock(options.micropython, board.chip)
         _check_app(board, stock)
-    progress("compiling")
     files = firmware_files(board, options.app)
     if options.wifi:
         files["wifi.json"] = json.dumps({"ssid": options.wifi[0], "password": options.wifi[1]}).encode()
-    progress("file system")
     parts = _parts(board, options, stock, files)
-    progress("writing")
     out.mkdir(parents=True, exist_ok=True)
     manifest = _manifest(board, parts, stock, files, options)
     for part in parts:

@@ -1,0 +1,267 @@
+"""The esp32 module over flash.bin: Partition and NVS with the chip's calls and errors.
+
+NVS is a log of records in the `nvs` partition; Espressif's own page format is not imitated:
+    "uNVS" | type (8; 1 i32, 2 blob, 0 erased, FF end) | key length (8) | data length (16) | namespace NUL key | data
+"""
+
+import struct
+from binascii import crc32
+
+import _host
+
+_BLOCK = 4096
+_TABLE = 0x8000
+_NOT_FOUND = (-0x1102, "ESP_ERR_NVS_NOT_FOUND")
+_NO_SPACE = (-0x1105, "ESP_ERR_NVS_NOT_ENOUGH_SPACE")
+_TOO_LONG = (-0x1109, "ESP_ERR_NVS_KEY_TOO_LONG")
+_BAD_LENGTH = (-0x110C, "ESP_ERR_NVS_INVALID_LENGTH")
+
+_flash = _host.folder.open("/flash.bin", "r+b")
+
+
+def _rows():
+    """Yield the rows of the partition table as Partition.info() gives them."""
+    at = _TABLE
+    while True:
+        _flash.seek(at)
+        row = _flash.read(32)
+        if row[:2] != b"\xaa\x50":
+            return
+        _, kind, subtype, offset, size, label, flags = struct.unpack("<2sBBII16sI", row)
+        yield kind, subtype, offset, size, label.rstrip(b"\0").decode(), bool(flags & 1)
+        at += 32
+
+
+class Partition:
+    """esp32.Partition: also the block device that the file system stands on."""
+
+    TYPE_APP = 0
+    TYPE_DATA = 1
+    BOOT = 0
+    RUNNING = 1
+
+    def __init__(self, which, block_size=_BLOCK):
+        if which == self.BOOT or which == self.RUNNING:
+            self._info = _boot_app()
+        else:
+            found = [row for row in _rows() if row[4] == which]
+            if not found:
+                raise OSError(2)
+            self._info = found[0]
+        self._block = block_size
+
+    @classmethod
+    def find(cls, type=0, subtype=0xFF, label=None, block_size=_BLOCK):
+        return [
+            cls(row[4], block_size)
+            for row in _rows()
+            if row[0] == type and (subtype == 0xFF or row[1] == subtype) and (label is None or row[4] == label)
+        ]
+
+    def info(self):
+        return self._info
+
+    def _seek(self, at, size):
+        if at < 0 or at + size > self._info[3]:
+            raise OSError(-0x102, "ESP_ERR_INVALID_ARG")
+        _flash.seek(self._info[2] + at)
+
+    def readblocks(self, block, buf, offset=0):
+        self._seek(block * self._block + offset, len(buf))
+        _flash.readinto(buf)
+
+    def writeblocks(self, block, buf, offset=0):
+        self._seek(block * self._block + offset, len(buf))
+        _flash.write(buf)
+
+    def ioctl(self, command, arg):
+        if command == 4:
+            return self._info[3] // self._block
+        if command == 5:
+            return self._block
+        if command == 6:
+            self._seek(arg * self._block, self._block)
+            for _ in range(self._block // 256):
+                _flash.write(b"\xff" * 256)
+        return 0
+
+    def set_boot(self):
+        _set_boot(self._info)
+
+    def get_next_update(self):
+        slots = _app_slots()
+        current = _boot_app()
+        at = slots.index(current) if current in slots else -1
+        return Partition(slots[(at + 1) % len(slots)][4])
+
+    @classmethod
+    def mark_app_valid_cancel_rollback(cls):
+        _write_otadata(_otadata()[0], 2)
+
+
+def _app_slots():
+    """Return the OTA slots."""
+    slots = [row for row in _rows() if row[0] == 0 and row[1] & 0xF0 == 0x10]
+    if not slots:
+        raise OSError(-0x105, "ESP_ERR_NOT_FOUND")
+    return slots
+
+
+def _otadata():
+    """Return (sequence, sector, offset of the partition); sequence 0 when no slot was ever chosen."""
+    best, sector = 0, 1
+    base = [row for row in _rows() if row[0] == 1 and row[1] == 0]
+    if not base:
+        raise OSError(-0x105, "ESP_ERR_NOT_FOUND")
+    for at in (0, 1):
+        _flash.seek(base[0][2] + at * _BLOCK)
+        entry = _flash.read(32)
+        sequence, crc = struct.unpack("<I24xI", entry)
+        # ESP-IDF: CRC of the sequence alone, started from all ones: 4743989A for sequence 1
+        if sequence != 0xFFFFFFFF and crc == crc32(entry[:4], 0xFFFFFFFF) and sequence > best:
+            best, sector = sequence, at
+    return best, sector, base[0][2]
+
+
+def _boot_app():
+    """Return the row that boots: what otadata says, else the first app."""
+    apps = [row for row in _rows() if row[0] == 0]
+    try:
+        sequence = _otadata()[0]
+        slots = _app_slots()
+    except OSError:
+        return apps[0]
+    return slots[(sequence - 1) % len(slots)] if sequence else apps[0]
+
+
+def _write_otadata(sequence, state):
+    """Write the entry of `sequence`, in the sector that does not hold the one before."""
+    current, sector, base = _otadata()
+    if not sequence:
+        return
+    if sequence != current:
+        sector ^= 1
+    head = struct.pack("<I", sequence)
+    _flash.seek(base + sector * _BLOCK)
+    _flash.write(head + b"\xff" * 20 + struct.pack("<II", state, crc32(head, 0xFFFFFFFF)))
+
+
+def _set_boot(info):
+    slots = _app_slots()
+    sequence = _otadata()[0] + 1
+    while slots[(sequence - 1) % len(slots)] != info:
+        if info not in slots:
+            raise OSError(-0x102, "ESP_ERR_INVALID_ARG")
+        sequence += 1
+    _write_otadata(sequence, 0)
+
+
+class NVS:
+    """esp32.NVS: i32 and blobs by namespace and key (up to 15 characters each)."""
+
+    def __init__(self, namespace):
+        if not 0 < len(namespace) < 16:
+            raise OSError(*_TOO_LONG)
+        row = [row for row in _rows() if row[0] == 1 and row[1] == 2]
+        if not row:
+            raise OSError(-0x110F, "ESP_ERR_NVS_PART_NOT_FOUND")
+        self._start = row[0][2]
+        self._end = self._start + row[0][3]
+        self._prefix = namespace.encode() + b"\0"
+
+    def _name(self, key):
+        if not 0 < len(key) < 16:
+            raise OSError(*_TOO_LONG)
+        return self._prefix + key.encode()
+
+    def _records(self):
+        """Yield (offset, type, name, data size) of every record, and at last (free offset, 255, b"", 0)."""
+        _flash.seek(self._start)
+        if _flash.read(4) != b"uNVS":
+            _flash.seek(self._start)
+            _flash.write(b"uNVS\xff\xff\xff\xff")
+        at = self._start + 4
+        while True:
+            _flash.seek(at)
+            head = _flash.read(4)
+            if head[0] == 255 or at + 4 > self._end:
+                yield at, 255, b"", 0
+                return
+            kind, name_size, size = struct.unpack("<BBH", head)
+            yield at, kind, _flash.read(name_size), size
+            at += 4 + name_size + size
+
+    def _find(self, key, kind):
+        name = self._name(key)
+        for at, found, its_name, size in self._records():
+            if found and its_name == name and (not kind or found == kind):
+                return at, 4 + len(name), size
+        raise OSError(*_NOT_FOUND)
+
+    def _set(self, key, kind, data):
+        name = self._name(key)
+        try:
+            old = self._find(key, 0)[0]
+        except OSError:
+            old = 0
+        size = 4 + len(name) + len(data)
+        free = self._free()
+        if free + size + 4 > self._end:
+            self._compact()
+            old = self._find(key, 0)[0] if old else 0
+            free = self._free()
+            if free + size + 4 > self._end:
+                raise OSError(*_NO_SPACE)
+        _flash.seek(free)
+        _flash.write(struct.pack("<BBH", kind, len(name), len(data)) + name + data + b"\xff\xff\xff\xff")
+        if old:
+            self._erase(old)
+
+    def _free(self):
+        for record in self._records():
+            pass
+        return record[0]
+
+    def _erase(self, at):
+        _flash.seek(at)
+        _flash.write(b"\0")
+
+    def _compact(self):
+        """Move what lives to the front."""
+        target = self._start + 4
+        for at, kind, name, size in self._records():
+            if kind == 255:
+                break
+            if kind:
+                _flash.seek(at)
+                record = _flash.read(4 + len(name) + size)
+                _flash.seek(target)
+                _flash.write(record)
+                target += len(record)
+        _flash.seek(target)
+        _flash.write(b"\xff\xff\xff\xff")
+
+    def set_i32(self, key, value):
+        self._set(key, 1, struct.pack("<i", value))
+
+    def get_i32(self, key):
+        at, skip, _ = self._find(key, 1)
+        _flash.seek(at + skip)
+        return struct.unpack("<i", _flash.read(4))[0]
+
+    def set_blob(self, key, value):
+        self._set(key, 2, bytes(value))
+
+    def get_blob(self, key, buffer):
+        at, skip, size = self._find(key, 2)
+        if size > len(buffer):
+            raise OSError(*_BAD_LENGTH)
+        _flash.seek(at + skip)
+        _flash.readinto(memoryview(buffer)[:size])
+        return size
+
+    def erase_key(self, key):
+        self._erase(self._find(key, 0)[0])
+
+    def commit(self):
+        """Everything is written when it is set."""

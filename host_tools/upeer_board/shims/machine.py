@@ -1,0 +1,141 @@
+"""The machine module: identity, resets, sleep, RTC memory, watchdog, pins. The runner of the board plays the power supply.
+
+A reset ends this process with a signal that the runner understands: USR1 hard reset, USR2 deep sleep, ALRM soft reset.
+"""
+
+import os
+import time
+
+import _host
+
+PWRON_RESET = 1
+HARD_RESET = 2
+WDT_RESET = 3
+DEEPSLEEP_RESET = 4
+SOFT_RESET = 5
+
+
+def _end(signal):
+    os.system("kill -%s $PPID" % signal)
+    while True:
+        time.sleep_ms(1000)
+
+
+def _put(name, data):
+    with _host.folder.open("/state/" + name, "wb") as file:
+        file.write(data)
+
+
+def _get(name):
+    try:
+        with _host.folder.open("/state/" + name, "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def unique_id():
+    return _get("mac")
+
+
+def reset():
+    _end("USR1")
+
+
+def soft_reset():
+    _end("ALRM")
+
+
+def reset_cause():
+    return int(os.getenv("UPEER_CAUSE") or PWRON_RESET)
+
+
+def deepsleep(time_ms=0):
+    _put("sleep", str(time_ms).encode())
+    _end("USR2")
+
+
+def lightsleep(time_ms=0):
+    time.sleep_ms(time_ms)
+
+
+def idle():
+    time.sleep_ms(1)
+
+
+def freq(hz=160000000):
+    return hz
+
+
+def disable_irq():
+    return 0
+
+
+def enable_irq(state=0):
+    pass
+
+
+class RTC:
+    """2048 bytes that outlive sleep and resets, not power; and a clock."""
+
+    def memory(self, data=None):
+        if data is None:
+            return _get("rtc")
+        if len(data) > 2048:
+            raise ValueError("buffer too long")
+        _put("rtc", data)
+
+    def datetime(self, value=None):
+        now = time.localtime()
+        return (now[0], now[1], now[2], now[6], now[3], now[4], now[5], 0)
+
+
+class WDT:
+    """The runner resets the board when this was not fed for `timeout` ms."""
+
+    def __init__(self, id=0, timeout=5000):
+        self._timeout = timeout
+        self._fed()
+
+    def _fed(self):
+        self._last = time.ticks_ms()
+        _put("wdt", str(self._timeout).encode())
+
+    def feed(self):
+        if time.ticks_diff(time.ticks_ms(), self._last) > self._timeout >> 3:
+            self._fed()
+
+
+class Pin:
+    """A pin that remembers its level."""
+
+    IN = 1
+    OUT = 3
+    OPEN_DRAIN = 7
+    PULL_UP = 2
+    PULL_DOWN = 1
+    IRQ_RISING = 1
+    IRQ_FALLING = 2
+
+    def __init__(self, id, mode=-1, pull=-1, value=None, **options):
+        self._value = 1 if value is None and pull == self.PULL_UP else value or 0
+
+    def init(self, mode=-1, pull=-1, value=None, **options):
+        if value is not None:
+            self._value = value
+
+    def value(self, value=None):
+        if value is None:
+            return self._value
+        self._value = 1 if value else 0
+
+    __call__ = value
+
+    def on(self):
+        self._value = 1
+
+    def off(self):
+        self._value = 0
+
+    def irq(self, handler=None, trigger=3, **options):
+        pass

@@ -1,0 +1,218 @@
+"""The socket module as on ESP32 (ports/esp32/modsocket.c), over the unix port's sockets.
+
+Addresses are (ip, port); poll waits on the real descriptor; an empty datagram latches end of file, as lwIP's wrapper does.
+UPEER_BIND=IP puts every socket on that address of the host, but for those with SO_REUSEADDR, which wait for broadcasts.
+UPEER_QUEUE=N lets about N full datagrams wait per UDP socket.
+"""
+
+import io
+import os
+import usocket as _host
+
+AF_INET = 2
+AF_INET6 = 10
+SOCK_STREAM = 1
+SOCK_DGRAM = 2
+SOCK_RAW = 3
+IPPROTO_IP = 0
+IPPROTO_TCP = 6
+IPPROTO_UDP = 17
+SOL_SOCKET = 1
+SO_REUSEADDR = 2
+SO_BROADCAST = 6
+SO_RCVBUF = 8
+IP_ADD_MEMBERSHIP = 35
+IP_DROP_MEMBERSHIP = 36
+MSG_PEEK = 2
+MSG_DONTWAIT = 0x40
+TCP_NODELAY = 1
+
+_ETIMEDOUT = 110
+_EHOSTUNREACH = 113
+_EAGAIN = 11
+_bind_ip = os.getenv("UPEER_BIND") or ""
+_queue = int(os.getenv("UPEER_QUEUE") or 0)
+_down = False  # set by `network` when the station has no link
+_packed = {}
+_unpacked = {}
+
+
+def _pack(address):
+    """Return the sockaddr of (ip, port); the last few are kept."""
+    found = _packed.get(address)
+    if found is None:
+        found = _resolve(address[0], address[1])
+        if len(_packed) >= 16:
+            _packed.clear()
+        _packed[address] = found
+    return found
+
+
+def _resolve(host, port):
+    if host == "" or host == "localhost" or host == "255.255.255.255":
+        host = {"": "0.0.0.0", "localhost": "127.0.0.1"}.get(host, host)
+    try:
+        ip = _host.inet_pton(AF_INET, host)
+        return b"\x02\0" + bytes((port >> 8, port & 255)) + ip + bytes(8)
+    except OSError:
+        found = _host.getaddrinfo(host, port, AF_INET)
+    if not found:
+        raise OSError(-2)
+    return bytes(found[0][4])
+
+
+def _unpack(sockaddr):
+    """Return (ip, port) of a sockaddr; the last few are kept."""
+    found = _unpacked.get(sockaddr)
+    if found is None:
+        found = ("%d.%d.%d.%d" % tuple(sockaddr[4:8]), sockaddr[2] << 8 | sockaddr[3])
+        if len(_unpacked) >= 16:
+            _unpacked.clear()
+        _unpacked[bytes(sockaddr)] = found
+    return found
+
+
+def getaddrinfo(host, port, *options):
+    try:
+        address = _unpack(_resolve(host, int(port)))
+    except OSError:
+        raise OSError(-2)
+    return [(AF_INET, SOCK_STREAM, 0, host, address)]
+
+
+class socket(io.IOBase):
+    """One socket; methods, results and errors are the chip's."""
+
+    def __init__(self, af=AF_INET, type=SOCK_STREAM, proto=0, _sock=None):
+        self._sock = _sock or _host.socket(af, type, proto)
+        self._udp = type == SOCK_DGRAM
+        self._eof = False
+        self._placed = _sock is not None or not _bind_ip
+        self._shared = False
+        if self._udp and _queue:
+            self._sock.setsockopt(SOL_SOCKET, SO_RCVBUF, _queue * 1152)
+
+    def _place(self):
+        """Put a socket that was never bound on the board's own address."""
+        self._placed = True
+        self._sock.bind(_resolve(_bind_ip, 0))
+
+    def bind(self, address):
+        ip = address[0]
+        if _bind_ip and not self._shared and (ip == "" or ip == "0.0.0.0"):
+            ip = _bind_ip
+        self._sock.bind(_resolve(ip, address[1]))
+        self._placed = True
+
+    def connect(self, address):
+        if _down:
+            raise OSError(_EHOSTUNREACH)
+        if not self._placed:
+            self._place()
+        self._sock.connect(_resolve(address[0], address[1]))
+
+    def listen(self, backlog=2):
+        self._sock.listen(backlog)
+
+    def accept(self):
+        made, address = self._sock.accept()
+        return socket(AF_INET, SOCK_STREAM, 0, made), _unpack(address)
+
+    def sendto(self, data, address):
+        if _down:
+            raise OSError(_EHOSTUNREACH)
+        if not self._placed:
+            self._place()
+        try:
+            sent = self._sock.sendto(data, _pack(address))
+        except OSError as error:
+            if error.errno != _EAGAIN:
+                raise
+            sent = 0
+        if not sent:
+            raise OSError(_ETIMEDOUT)
+        return sent
+
+    def send(self, data):
+        if _down:
+            raise OSError(_EHOSTUNREACH)
+        try:
+            return self._sock.send(data)
+        except OSError as error:
+            raise OSError(_ETIMEDOUT) if error.errno == _EAGAIN else error
+
+    def sendall(self, data):
+        if self.send(data) < len(data):
+            raise OSError(_ETIMEDOUT)
+
+    def write(self, data, size=-1):
+        return self._sock.write(data if size < 0 else memoryview(data)[:size])
+
+    def recvfrom(self, size, flags=0):
+        if self._eof:
+            return b"", ("0.0.0.0", 0)
+        data, address = self._sock.recvfrom(size, flags)
+        if not data and size:
+            self._eof = True
+        return data, _unpack(address)
+
+    def recv(self, size, flags=0):
+        if self._eof:
+            return b""
+        data = self._sock.recv(size, flags)
+        if not data and size:
+            self._eof = True
+        return data
+
+    def readinto(self, buf, size=-1):
+        if self._eof:
+            return 0
+        count = self._sock.readinto(buf if size < 0 else memoryview(buf)[:size])
+        if count == 0:
+            self._eof = True
+        return count
+
+    def read(self, size=-1):
+        if self._eof:
+            return b""
+        data = self._sock.read() if size < 0 else self._sock.read(size)
+        if data == b"" and size:
+            self._eof = True
+        return data
+
+    def readline(self):
+        return b"" if self._eof else self._sock.readline()
+
+    def makefile(self, *options):
+        return self
+
+    def setsockopt(self, level, option, value):
+        if option == SO_REUSEADDR and level == SOL_SOCKET:
+            self._shared = bool(value)
+        self._sock.setsockopt(level, option, value)
+
+    def setblocking(self, flag):
+        self._sock.setblocking(flag)
+
+    def settimeout(self, seconds):
+        self._sock.settimeout(seconds)
+
+    def fileno(self):
+        return self._sock.fileno()
+
+    def ioctl(self, request, arg):
+        if request == 10:
+            return self._sock.fileno()
+        if request == 4:
+            self._sock.close()
+            return 0
+        return -22
+
+    def close(self):
+        self._sock.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()

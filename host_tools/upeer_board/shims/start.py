@@ -1,0 +1,21 @@
+# What the chip does before boot.py: mount the flash, set the import path; then boot.py, and main.py unless the host asked for the raw REPL.
+import os
+import sys
+import vfs
+
+_folder = os.getenv("UPEER_BOARD")
+vfs.mount(vfs.VfsPosix(_folder + "/state/shims"), "/.shims")
+sys.path[:] = ["/.shims"]
+import _host
+
+_host.folder = vfs.VfsPosix(_folder)
+for _name in ("esp32", "machine", "socket", "network", "_boot"):
+    __import__(_name)
+vfs.umount("/.shims")
+vfs.umount("/")
+sys.path[:] = ["", ".frozen", "/lib"]
+sys.argv[:] = []
+import _boot
+
+del _folder, _host, _name, os, sys, vfs
+_boot.start(globals())

