@@ -26,11 +26,13 @@ test: lint  ## lint, then every test: in parallel, then those that need the mach
 	$(PY) -m pytest -m serial || [ $$? -eq 5 ]
 
 lint: setup  ## style, types (host and MicroPython), layers, sizes of modules and functions
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/mypy --config-file firmware/mypy.ini
-	$(PY) tests/lint/check_style.py
-	$(PY) tests/lint/compile_firmware.py
+	@status=0; \
+	$(BIN)/ruff check . || status=1; \
+	$(BIN)/mypy || status=1; \
+	$(BIN)/mypy --config-file firmware/mypy.ini || status=1; \
+	$(PY) tests/lint/check_style.py || status=1; \
+	$(PY) tests/lint/compile_firmware.py || status=1; \
+	exit $$status
 
 format: setup  ## let ruff lay out the code
 	$(BIN)/ruff check --fix-only --quiet .
