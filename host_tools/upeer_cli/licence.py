@@ -16,6 +16,7 @@ from upeer_cli.office_common import (
     tell_servers,
     told_json,
     told_lines,
+    write_new_file,
 )
 from upeer_office import exchange, names
 from upeer_office.errors import USAGE
@@ -81,6 +82,21 @@ def show(folder: Path, did: str, office_key: Path | None, setup_code: bool, json
     lines = [f"{row['id']}: {row['state']}, issued {_day(found.issued)}, valid {_until(found.expires)}"]
     lines += [f"setup code {row['setup_code']}"] if setup_code else []
     report(row, json_mode, "\n".join(lines))
+
+
+@licence.command(epilog=examples("upeer licence record shop ABCD-000001-GHKLM --out one.licence"))
+@folder_argument
+@click.argument("did", metavar="DID")
+@office_key_option
+@click.option("--out", metavar="FILE", type=click.Path(path_type=Path), required=True, help="New file, mode 0600.")
+@json_option
+def record(folder: Path, did: str, office_key: Path | None, out: Path, json_mode: bool) -> None:
+    """Write what the factory burns into one device: its keys, so keep the file secret and remove it afterwards."""
+    with opened_office(folder, office_key) as office:
+        fields = office.device_record(did)
+    plain = {name: value.hex() if isinstance(value, bytes) else value for name, value in fields.items()}
+    write_new_file(out, plain)
+    report({"file": str(out), "did": fields["did"]}, json_mode, f"wrote {out}: keep it secret")
 
 
 @licence.command("list", epilog=examples("upeer licence list shop", "upeer licence list shop --state revoked --json"))

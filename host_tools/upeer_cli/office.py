@@ -1,6 +1,5 @@
 """`upeer platform` and `upeer relay`: make a platform, rotate its keys, configure clients, change relays."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from upeer_cli.office_common import (
     tell_servers,
     told_json,
     told_lines,
+    write_new_file,
 )
 from upeer_office import bundle, files, platforms
 from upeer_office.platforms import Platform, Server
@@ -73,10 +73,7 @@ def show(folder: Path, json_mode: bool) -> None:
 def client(folder: Path, out: Path, json_mode: bool) -> None:
     """Write what a client needs: the P2PKey, its id and the InitString."""
     document = platforms.client_config(platforms.load_platform(folder))
-    try:
-        files.create_private_file(out, json.dumps(document, indent=1).encode() + b"\n")
-    except FileExistsError as error:
-        raise UserError(f"{out} exists already", "choose another file") from error
+    write_new_file(out, document)
     report(
         {"file": str(out), "key_id": document["key_id"]},
         json_mode,

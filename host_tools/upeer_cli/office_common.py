@@ -1,5 +1,6 @@
 """What the office's commands share: their DIR argument, the office key, the lock, and news for running servers."""
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -63,3 +64,11 @@ def told_json(told: list[Told]) -> list[dict[str, Any]]:
 def check_told(told: list[Told]) -> int:
     """Return the exit code: 3 when a server runs that does not know yet."""
     return exit_codes.UNREACHABLE if any(item.running and not item.told for item in told) else exit_codes.OK
+
+
+def write_new_file(path: Path, document: dict[str, Any]) -> None:
+    """Write a JSON document with secrets to a new private file; an existing file is left alone."""
+    try:
+        files.create_private_file(path, json.dumps(document, indent=1).encode() + b"\n")
+    except FileExistsError as error:
+        raise UserError(f"{path} exists already", "choose another file") from error

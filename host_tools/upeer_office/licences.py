@@ -17,7 +17,7 @@ from upeer.crypto import Aead, derive
 from upeer.errors import CryptoError
 from upeer_office import names
 from upeer_office.database import open_database, transaction
-from upeer_office.errors import AUTHENTICATION, UNREACHABLE, USAGE, OfficeError
+from upeer_office.errors import AUTHENTICATION, INTEGRITY, UNREACHABLE, USAGE, OfficeError
 from upeer_office.platforms import Platform, load_platform, read_office_key
 from upeer_office.verifiers import Row, keep_generations, open_verifiers, put_verifiers, remove_verifiers
 
@@ -31,6 +31,7 @@ CREATE TABLE IF NOT EXISTS licences (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS unpublished ON licences (did) WHERE published = 0;
 CREATE TABLE IF NOT EXISTS serials (prefix TEXT PRIMARY KEY, next INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS office (one INTEGER PRIMARY KEY CHECK (one = 1), key_check BLOB NOT NULL);
 """
 _COLUMNS = "did, code, sealed, issued, expires, revoked"
 
@@ -68,6 +69,7 @@ class Office:
         self.platform = platform
         self._aead = Aead(office_key)
         self._database = open_database(platform.folder / LICENCES_FILE, _SCHEMA)
+        self._check_key(derive(office_key, b"key check", size=16))
 
     @classmethod
     def open(cls, folder: Path, office_key_file: Path | None = None) -> "Office":
@@ -192,6 +194,13 @@ class Office:
             record |= {"previous_crc_key": old.crc_key, "previous_p2p_key": old.p2p_key}
         return record
 
+    def _check_key(self, check: bytes) -> None:
+        """Refuse another office key than the first: licences under two keys would be lost with either."""
+        self._database.execute("INSERT OR IGNORE INTO office VALUES (1, ?)", (check,))
+        if self._database.execute("SELECT key_check FROM office").fetchone()[0] != check:
+            self.close()
+            raise OfficeError("this is not the office key of this platform", "name the right file", AUTHENTICATION)
+
     def _take_serials(self, prefix: str, count: int) -> int:
         if count < 1:
             raise OfficeError("nothing to issue", "give a count of at least 1", USAGE)
@@ -228,9 +237,8 @@ class Office:
         try:
             secret = self._aead.open(sealed, did.encode())
         except CryptoError as error:
-            raise OfficeError(
-                f"the licence of {did} does not open", "this is not the office key of this platform", AUTHENTICATION
-            ) from error
+            message = f"the licence of {did} is damaged"
+            raise OfficeError(message, "take licences.db from a backup", INTEGRITY) from error
         return Licence(did, code, issued, expires, revoked, secret[:32], secret[32:])
 
     def _verifiers(self, licences: Iterable[Licence], master_id: int) -> Iterator[Row]:
