@@ -1,4 +1,4 @@
-# Runs first, on every start. Makes the file system and imports right, and nothing more: it never waits and never stops the REPL.
+# Runs first, on every start. Makes imports right and nothing more: it never waits and never stops the REPL.
 import gc
 import sys
 

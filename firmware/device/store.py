@@ -6,9 +6,10 @@ value, so a write torn at any byte leaves that one. A slot, sealed with its own 
 and the higher generation counts. Counters reserve ahead in strides: what was handed out never comes again.
 """
 
+from struct import pack, unpack
+
 import machine
 from esp32 import NVS
-from struct import pack, unpack
 
 from upeer.crypto import Aead, derive, random_bytes
 from upeer.errors import CryptoError
@@ -80,7 +81,7 @@ class Store:
         self._counters.pop(name, None)
 
     def erase(self, keep: tuple = ()) -> None:
-        """Forget everything but the names in `keep` (a login epoch, say); after a power cut in between, call it again."""
+        """Forget everything but the names in `keep`; after a power cut in between, call it again."""
         kept = []
         for name in self._names():
             if name in keep:

@@ -1,4 +1,4 @@
-"""Boards are folders of data, `boards/<NAME>/`: board.toml, partitions.csv, manifest.py. Adding one touches no other file.
+"""Boards are folders of data, `boards/<NAME>/`: board.toml, partitions.csv, manifest.py. Nothing else names them.
 
 board.toml has
     title, chip (esp32, esp32s2, esp32s3, esp32c3, esp32c6, unix), flash_size ("4M"), wifi (true or false)
@@ -21,7 +21,15 @@ from typing import Any
 
 from upeer_board import esp_image, partitions
 
-_FIELDS: dict[str, type] = {"title": str, "chip": str, "flash_size": str, "wifi": bool, "heap": str, "mpy_march": str, "limits": dict}
+_FIELDS: dict[str, type] = {
+    "title": str,
+    "chip": str,
+    "flash_size": str,
+    "wifi": bool,
+    "heap": str,
+    "mpy_march": str,
+    "limits": dict,
+}
 _OPTIONAL: dict[str, type] = {"image_offset": int, "pins": dict, "firmware": dict}
 _LIMITS = {"max_sessions", "channels", "stream_buffer", "datagram_queue"}
 _MARCHES = {"", "xtensa", "xtensawin", "rv32imc", "x64"}

@@ -1,11 +1,11 @@
 """Espressif app and bootloader images, and how a stock MicroPython file is laid out.
 
-Header, little-endian: E9 | segments (8) | SPI mode (8) | speed (4) and flash size (4) | entry (32) | WP pin (8) | drive (24) |
-chip id (16) | ... | hash appended (8), 24 bytes in all; then segments of address (32) | size (32) | data; then a checksum
-byte that ends a block of 16, and the SHA-256 of all before if "hash appended" is 1.
+Header, little-endian, 24 bytes: E9 | segments (8) | SPI mode (8) | speed (4) and flash size (4) | entry (32) |
+WP pin (8) | drive (24) | chip id (16) | revisions (40) | 0 (32) | hash appended (8); then segments of
+address (32) | size (32) | data; then a checksum byte that ends a block of 16; then the SHA-256 of all, if so marked.
 
-A stock MicroPython file starts at IMAGE_OFFSETS[chip] with the bootloader; the partition table is at flash address 0x8000
-and the app at 0x10000, so at 0x7000 and 0xF000 in the file on ESP32 and S2, at 0x8000 and 0x10000 on all later chips.
+A stock MicroPython file starts at IMAGE_OFFSETS[chip] with the bootloader; the partition table is at flash address
+0x8000 and the app at 0x10000: in the file at 0x7000 and 0xF000 on ESP32 and S2, at 0x8000 and 0x10000 on later chips.
 """
 
 from __future__ import annotations
@@ -97,9 +97,9 @@ def split_stock(data: bytes, chip: str) -> Stock:
         raise ValueError("this is a UF2 file: take the .bin of the same version")
     bootloader = parse(data, "bootloader")
     if bootloader.chip != chip:
-        raise ValueError(f"this image is for {bootloader.chip}, the board has an {chip}: take the file for the board's chip")
+        raise ValueError(f"this image is for {bootloader.chip}: take the file for the board's chip, {chip}")
     if bootloader.version:
-        raise ValueError("this is an app alone, without bootloader (a .app-bin for OTA): take the .bin that one flashes")
+        raise ValueError("this is an app without bootloader (.app-bin, for OTA): take the .bin that one flashes")
     try:
         table = partitions.decode(data[partitions.TABLE_OFFSET - base :][: partitions.TABLE_SIZE])
     except ValueError as error:
@@ -109,7 +109,7 @@ def split_stock(data: bytes, chip: str) -> Stock:
         raise ValueError("the image's partition table has no app: is this a stock MicroPython .bin?")
     app = parse(data[first_app.offset - base :], "app")
     if app.chip != chip:
-        raise ValueError(f"the app in this image is for {app.chip}, the board has an {chip}")
+        raise ValueError(f"the app in this image is for {app.chip}: take the file for the board's chip, {chip}")
     return Stock(bootloader, table, app)
 
 

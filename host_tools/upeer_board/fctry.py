@@ -8,9 +8,11 @@ from __future__ import annotations
 import importlib.util
 import json
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from upeer_board import partitions
 from upeer_board.boards import FCTRY_SIZE, project_root
 
 Record = dict[str, Any]
@@ -28,7 +30,7 @@ def codec() -> ModuleType:
 
 
 def image(record: Record | None, size: int = FCTRY_SIZE) -> bytes:
-    """Return the partition's contents: both copies of `record`, or blank flash; ValueError if the record is not whole."""
+    """Return the partition's contents: two copies of `record`, or blank flash; ValueError if the record is bad."""
     copies = b"" if record is None else bytes(codec().encode(record)) * 2
     return copies.ljust(size, b"\xff")
 
@@ -50,7 +52,8 @@ def parse_licence(data: bytes) -> Record:
         return decode_image(data)[0]
     try:
         fields = json.loads(data)
-        record = {name: _value(fields[name], kind) for name, _, kind, _ in codec().FIELDS if fields.get(name) is not None}
+        known = [(name, kind) for name, _, kind, _ in codec().FIELDS if fields.get(name) is not None]
+        record = {name: _value(fields[name], kind) for name, kind in known}
     except (ValueError, TypeError, AttributeError):
         raise ValueError("not a licence file: neither an fctry image nor JSON with the licence's fields") from None
     codec().encode(record)
@@ -59,3 +62,15 @@ def parse_licence(data: bytes) -> Record:
 
 def _value(value: Any, kind: str) -> Any:
     return bytes.fromhex(value) if kind == "k" else int(value) if kind == "n" else str(value)
+
+
+def burn(flash: Path, licence: Record | bytes) -> None:
+    """Write a licence, a record or an fctry image, into the flash file; ValueError if it is none or has no room."""
+    with open(flash, "r+b") as file:
+        file.seek(partitions.TABLE_OFFSET)
+        row = partitions.decode(file.read(partitions.TABLE_SIZE))["fctry"]
+        data = image(licence, row.size) if isinstance(licence, dict) else licence.ljust(row.size, b"\xff")
+        decode_image(data)
+        file.seek(row.offset)
+        file.write(data[: row.size])
+    flash.chmod(0o600)

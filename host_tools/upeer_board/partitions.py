@@ -24,7 +24,17 @@ _MD5_MAGIC = b"\xeb\xeb" + b"\xff" * 14
 _TYPES = {"app": 0, "data": 1}
 _SUBTYPES = {
     "app": {"factory": 0x00, "test": 0x20} | {f"ota_{slot}": 0x10 + slot for slot in range(16)},
-    "data": {"ota": 0, "phy": 1, "nvs": 2, "coredump": 3, "nvs_keys": 4, "efuse": 5, "fat": 0x81, "spiffs": 0x82, "littlefs": 0x83},
+    "data": {
+        "ota": 0,
+        "phy": 1,
+        "nvs": 2,
+        "coredump": 3,
+        "nvs_keys": 4,
+        "efuse": 5,
+        "fat": 0x81,
+        "spiffs": 0x82,
+        "littlefs": 0x83,
+    },
 }
 
 
@@ -63,7 +73,8 @@ class PartitionTable(list[Partition]):
     def encode(self) -> bytes:
         """Return the binary table (0xC00 bytes) with its MD5 row."""
         rows = b"".join(
-            _ROW.pack(_MAGIC, row.type, row.subtype, row.offset, row.size, row.name.encode(), int(row.encrypted)) for row in self
+            _ROW.pack(_MAGIC, row.type, row.subtype, row.offset, row.size, row.name.encode(), int(row.encrypted))
+            for row in self
         )
         if len(rows) + 2 * _ROW.size > TABLE_SIZE:
             raise ValueError("too many partitions")
@@ -84,7 +95,9 @@ def decode(data: bytes) -> PartitionTable:
         magic, kind, subtype, offset, size, label, flags = _ROW.unpack(row)
         if magic != _MAGIC:
             raise ValueError("no partition table here")
-        table.append(Partition(label.rstrip(b"\0").decode("ascii", "replace"), kind, subtype, offset, size, bool(flags & 1)))
+        table.append(
+            Partition(label.rstrip(b"\0").decode("ascii", "replace"), kind, subtype, offset, size, bool(flags & 1))
+        )
     if not table:
         raise ValueError("no partition table here")
     return table
@@ -124,10 +137,9 @@ def load_csv(path: Path, flash_size: int) -> PartitionTable:
 
 
 def _parse_row(fields: list[str]) -> Partition:
-    if len(fields) == 6 and fields[5] in ("", "encrypted"):
-        encrypted = fields.pop() == "encrypted"
-    else:
-        encrypted = False
+    encrypted = fields[5:] == ["encrypted"]
+    if encrypted or fields[5:] == [""]:
+        fields.pop()
     if len(fields) != 5:
         raise ValueError("a row is: name, type, subtype, offset, size[, encrypted]")
     name, kind_text, subtype_text, offset, size = fields

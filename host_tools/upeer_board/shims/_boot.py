@@ -2,8 +2,8 @@
 
 import os
 import sys
-import vfs
 
+import vfs
 from esp32 import Partition
 
 
@@ -44,4 +44,4 @@ def start(scope: dict) -> None:
     if mount():
         for name in ("boot.py", "main.py"):
             if _wants(name):
-                execfile(name, scope)
+                execfile(name, scope)  # noqa: F821 - a builtin of the unix port

@@ -16,13 +16,13 @@ _NO_SPACE = (-0x1105, "ESP_ERR_NVS_NOT_ENOUGH_SPACE")
 _TOO_LONG = (-0x1109, "ESP_ERR_NVS_KEY_TOO_LONG")
 _BAD_LENGTH = (-0x110C, "ESP_ERR_NVS_INVALID_LENGTH")
 
-_flash = _host.folder.open("/flash.bin", "r+b")
+_flash = _host.folder and _host.folder.open("/flash.bin", "r+b")
 
 
 def _rows():
     """Yield the rows of the partition table as Partition.info() gives them."""
     at = _TABLE
-    while True:
+    while _flash:
         _flash.seek(at)
         row = _flash.read(32)
         if row[:2] != b"\xaa\x50":
@@ -218,9 +218,7 @@ class NVS:
             self._erase(old)
 
     def _free(self):
-        for record in self._records():
-            pass
-        return record[0]
+        return list(self._records())[-1][0]
 
     def _erase(self, at):
         _flash.seek(at)

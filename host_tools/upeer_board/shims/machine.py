@@ -1,4 +1,4 @@
-"""The machine module: identity, resets, sleep, RTC memory, watchdog, pins. The runner of the board plays the power supply.
+"""The machine module: identity, resets, sleep, RTC memory, watchdog, pins. The board's runner plays the power supply.
 
 A reset ends this process with a signal that the runner understands: USR1 hard reset, USR2 deep sleep, ALRM soft reset.
 """
@@ -21,21 +21,8 @@ def _end(signal):
         time.sleep_ms(1000)
 
 
-def _put(name, data):
-    with _host.folder.open("/state/" + name, "wb") as file:
-        file.write(data)
-
-
-def _get(name):
-    try:
-        with _host.folder.open("/state/" + name, "rb") as file:
-            return file.read()
-    except OSError:
-        return b""
-
-
 def unique_id():
-    return _get("mac")
+    return _host.read("mac") or b"\x02up\0\0\1"
 
 
 def reset():
@@ -51,7 +38,7 @@ def reset_cause():
 
 
 def deepsleep(time_ms=0):
-    _put("sleep", str(time_ms).encode())
+    _host.write("sleep", str(time_ms).encode())
     _end("USR2")
 
 
@@ -80,10 +67,10 @@ class RTC:
 
     def memory(self, data=None):
         if data is None:
-            return _get("rtc")
+            return _host.read("rtc")
         if len(data) > 2048:
             raise ValueError("buffer too long")
-        _put("rtc", data)
+        _host.write("rtc", data)
 
     def datetime(self, value=None):
         now = time.localtime()
@@ -99,7 +86,7 @@ class WDT:
 
     def _fed(self):
         self._last = time.ticks_ms()
-        _put("wdt", str(self._timeout).encode())
+        _host.write("wdt", str(self._timeout).encode())
 
     def feed(self):
         if time.ticks_diff(time.ticks_ms(), self._last) > self._timeout >> 3:

@@ -1,7 +1,8 @@
 """The network module: a station and an access point whose air is the host.
 
-state/air.json, read at most every 100 ms, is the air: {"up": bool, "aps": [[ssid, password, rssi], ...], "ip": text}. Without
-the file, or without "aps", every network is there and takes every password. "up": false is a router that lost its power.
+state/air.json, read at most every 100 ms, is the air: {"up": bool, "aps": [[ssid, password, rssi], ...], "ip": text}.
+Without the file, or without "aps", every network is there and takes every password. "up": false is a router without
+power.
 """
 
 import json
@@ -39,11 +40,7 @@ def _look():
     now = time.ticks_ms()
     if _read_at is None or time.ticks_diff(now, _read_at) >= 100:
         _read_at = now
-        try:
-            with _host.folder.open("/state/air.json", "r") as file:
-                _air = json.load(file)
-        except (OSError, ValueError):
-            _air = {}
+        _air = json.loads(_host.read("air.json") or b"{}")
     return _air
 
 
@@ -86,7 +83,8 @@ class WLAN:
         self._target = None
         self._status = STAT_IDLE
         self._begun = 0
-        self._options = {"channel": 6, "hidden": False, "security": 0, "ssid": "", "pm": 1, "txpower": 20, "reconnects": -1}
+        self._options = {"channel": 6, "hidden": False, "security": 0, "ssid": "", "pm": 1, "txpower": 20}
+        self._options["reconnects"] = -1
         if interface == AP_IF:
             self._options["ssid"] = "ESP_" + "".join("%02X" % b for b in self.config("mac")[3:])
 

@@ -1,12 +1,13 @@
 """The socket module as on ESP32 (ports/esp32/modsocket.c), over the unix port's sockets.
 
-Addresses are (ip, port); poll waits on the real descriptor; an empty datagram latches end of file, as lwIP's wrapper does.
+Addresses are (ip, port); poll waits on the real descriptor; an empty datagram latches end of file, as on the chip.
 UPEER_BIND=IP puts every socket on that address of the host, but for those with SO_REUSEADDR, which wait for broadcasts.
 UPEER_QUEUE=N lets about N full datagrams wait per UDP socket.
 """
 
 import io
 import os
+
 import usocket as _host
 
 AF_INET = 2

@@ -1,6 +1,7 @@
-# What the chip does before boot.py: mount the flash, set the import path; then boot.py, and main.py unless the host asked for the raw REPL.
+# What the chip does before boot.py: mount the flash, set the import path; then boot.py and main.py.
 import os
 import sys
+
 import vfs
 
 _folder = os.getenv("UPEER_BOARD")
