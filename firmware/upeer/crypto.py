@@ -1,6 +1,6 @@
 """SHA-256, HMAC, HKDF (RFC 5869) and the one AEAD of the protocol, A128CBC-HS256 (RFC 7518 5.2).
 
-With its other half, crypto_cpython, the only module of the core that touches hashlib, cryptolib, `cryptography`, os.urandom.
+With its other half, crypto_cpython, the only module of the core that uses hashlib, cryptolib, `cryptography` and os.
 
 A sealed text, and the body of a sealed packet, is
     IV (128 bits) | AES-128-CBC ciphertext, PKCS#7 padded (128 n bits, n > 0) | tag (128 bits)
