@@ -116,6 +116,7 @@ class NatLab:
                 self._configure_gateway(gateway)
                 for host in gateway.hosts:
                     self._configure_host(gateway, host)
+            self._wait_until_up()
         except BaseException:
             self.close()
             raise
@@ -157,6 +158,7 @@ class NatLab:
         host = self._new_host(gateway, name, 29 + len(gateway.hosts))
         namespaces.batch(f"netns add {host.namespace}\n" + self._lan_link(gateway, host))
         self._configure_host(gateway, host)
+        namespaces.wait_reachable(host.namespace, CORE_IP)
         return host
 
     def set_loss(self, side: str, fraction: float, direction: str = "both") -> None:
@@ -248,6 +250,11 @@ class NatLab:
     def _configure_host(self, gateway: Gateway, host: Host) -> None:
         namespaces.batch(f"link set lan{gateway.hosts.index(host)} master lan up\n", gateway.namespace)
         namespaces.batch(f"link set lo up\nlink set eth0 up\n{self._host_address(gateway, host)}", host.namespace)
+
+    def _wait_until_up(self) -> None:
+        for gateway in self.gateways:
+            for host in gateway.hosts:
+                namespaces.wait_reachable(host.namespace, CORE_IP)
 
     @staticmethod
     def _host_address(gateway: Gateway, host: Host) -> str:

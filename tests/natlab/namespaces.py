@@ -11,6 +11,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import time
 from collections.abc import Iterator
 
 _RUN_NETNS = "/run/netns"
@@ -19,6 +20,11 @@ _CLONE_NEWNET = 0x40000000
 _NETLINK_NETFILTER = 12
 _CT_DELETE = (1 << 8) | 2  # NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_DELETE
 _NLM_F_REQUEST_ACK = 0x0005
+
+_PING = bytes.fromhex("0800f7fd00010001")  # echo request, checksum, id 1, sequence 1
+_ECHO_REPLY = 0
+_PING_INTERVAL_S = 0.02
+_PING_COUNT = 250
 
 _NFT_PROBE = """
 table ip t {
@@ -101,6 +107,21 @@ def make_router(name: str) -> None:
         for key, value in _ROUTER_SETTINGS.items():
             with contextlib.suppress(FileNotFoundError), open(f"/proc/sys/net/{key}", "w", encoding="ascii") as file:
                 file.write(value)
+
+
+def wait_reachable(name: str, ip: str) -> None:
+    """Wait until pings from a namespace are answered: links forward only once the kernel has seen their carrier."""
+    with inside(name):
+        icmp = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+    with icmp:
+        icmp.settimeout(_PING_INTERVAL_S)
+        for _ in range(_PING_COUNT):
+            with contextlib.suppress(OSError):  # time-out, or no route while a link comes up
+                icmp.sendto(_PING, (ip, 0))
+                if icmp.recv(128)[20] == _ECHO_REPLY:
+                    return
+            time.sleep(0.001)
+    raise RuntimeError(f"{name} does not reach {ip}")
 
 
 def flush_conntrack(name: str) -> None:
