@@ -114,7 +114,8 @@ def test_interrupt_is_130(monkeypatch, capsys):
 def test_reader_that_goes_away_is_quiet():
     code = (
         "import click, upeer_cli.main as m;"
-        "m.load_command = lambda name: click.Command('x', callback=lambda: click.echo('b' * 2000000));"
+        "write = lambda: [click.echo('b' * 99999) for _ in range(99)];"
+        "m.load_command = lambda name: click.Command('x', callback=write);"
         "m.sys.exit(m.run(['ping']))"
     )
     writer = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
