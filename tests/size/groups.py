@@ -5,11 +5,18 @@ A module that stands in neither list counts as loaded, so that forgetting one ne
 
 LOADED_LIMIT = 40 * 1024  # bytes of .mpy; code takes about 1.7 times as much RAM
 
-# Loaded for a while, dropped when done, or loaded only on request.
+# Loaded for a while and dropped when done, or loaded only on request.
 PASSING = {
+    "upeer/initstring.py",  # read once at the start
+    "upeer/login.py",  # loaded for a login, dropped after it
+    "upeer/signalling.py",  # questions to a server: login only
+    "device/fctry.py",  # the licence is read once at the start
+    "device/services/files.py",  # loaded when a client asks for files
 }
 
-# Part of the package, never written to a board.
-NOT_ON_BOARD = {
+# The client's or the host's half: a device never imports it.
+HOST_HALF = {
     "upeer/crypto_cpython.py",
+    "upeer/lookup.py",
+    "upeer/stun.py",
 }

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import ast
 import json
 import sys
 from pathlib import Path
@@ -18,8 +19,8 @@ _SLACK_BYTES = 64  # a module may grow by this much before it must be recorded
 
 
 def measure() -> dict[str, int]:
-    """Return the bytes of .mpy of every module that goes to a board, by its path there."""
-    sources = {name: path for name, path in mpy_tools.firmware_sources().items() if name not in groups.NOT_ON_BOARD}
+    """Return the bytes of .mpy of every module that a device imports, by its path there."""
+    sources = {name: path for name, path in mpy_tools.firmware_sources().items() if name not in groups.HOST_HALF}
     return {name: mpy_tools.compile_file(path, name).stat().st_size for name, path in sources.items()}
 
 
@@ -43,9 +44,33 @@ def faults(sizes: dict[str, int], table: dict[str, int]) -> list[str]:
             lines.append(f"{name}: grew from {table[name]} to {size} bytes")
     lines += [f"{name}: recorded, but not there" for name in table if name not in sizes]
     lines += [f"{name}: named in groups.py, but not there" for name in groups.PASSING if name not in sizes]
+    lines += pinned_by_imports(sizes)
     if loaded_size(sizes) > groups.LOADED_LIMIT:
         lines.append(f"loaded: {loaded_size(sizes)} bytes, over the limit of {groups.LOADED_LIMIT}")
     return lines
+
+
+def pinned_by_imports(sizes: dict[str, int]) -> list[str]:
+    """Return a line for every passing module that a loaded one imports at its top: it would never be dropped."""
+    lines = []
+    for name in sizes:
+        source = mpy_tools.FIRMWARE / name
+        if name in groups.PASSING or not source.exists():
+            continue
+        for imported in sorted(_top_imports(source.read_text()) & set(groups.PASSING)):
+            lines.append(f"{imported}: {name} stays loaded and imports it at its top, so it stays too")
+    return lines
+
+
+def _top_imports(source: str) -> set[str]:
+    """Return the files that a module imports when it is itself imported."""
+    modules: set[str] = set()
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            modules |= {node.module, *(f"{node.module}.{item.name}" for item in node.names)}
+        elif isinstance(node, ast.Import):
+            modules |= {item.name for item in node.names}
+    return {module.replace(".", "/") + ".py" for module in modules}
 
 
 def print_table(sizes: dict[str, int], table: dict[str, int]) -> None:

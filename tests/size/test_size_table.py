@@ -26,3 +26,9 @@ def test_limit_counts_what_is_not_passing(monkeypatch):
     assert size_table.faults(sizes | {"upeer/a.py": groups.LOADED_LIMIT + 1}, sizes) == [
         "loaded: 40961 bytes, over the limit of 40960"
     ]
+
+
+def test_passing_module_imported_at_the_top_is_a_fault(monkeypatch):
+    monkeypatch.setattr(groups, "PASSING", {"upeer/errors.py"})
+    lines = size_table.pinned_by_imports({"upeer/crypto.py": 1, "upeer/errors.py": 1})
+    assert lines == ["upeer/errors.py: upeer/crypto.py stays loaded and imports it at its top, so it stays too"]
