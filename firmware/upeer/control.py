@@ -31,7 +31,6 @@ _TEXT_START = const(28)  # behind head and IV
 _WINDOW = const(64)
 _TRIES = const(4)
 _MAX_EVENTS = const(8)
-_EPOCH_S = const(604800)
 _TOKEN_SIZE = const(16)
 
 
@@ -42,11 +41,6 @@ def parse_servers(reader: Reader) -> list:
         entries.append((reader.u8(), reader.address(), reader.bytes(32), reader.bytes(reader.u8())))
     reader.done()
     return entries
-
-
-def lookup_token(pair_key, unix_time: int) -> bytes:
-    """Return the token (16 bytes) by which a client finds its device in the week of `unix_time`."""
-    return derive(pair_key, b"lookup", u32(unix_time // _EPOCH_S), size=_TOKEN_SIZE)
 
 
 def _wait_ms(tries: int) -> int:

@@ -1,8 +1,8 @@
-"""The three tickets a master gives out, each sealed under the key of the server that takes it (protocol, 4.2 and 5.1).
+"""The tickets to p2p servers that masters give out, sealed under the key of that server (protocol, 4.2 and 5.1).
 
 device ticket: expiry (32 bits) | login key (256) | epoch (32) | DID (136)
 client ticket: expiry (32) | invite id (64) | client's IP (32) | client key (256) | lookup token (128)
-relay ticket:  expiry (32) | relay tag (56) | client key (128) | device key (128) | rate in kB/s (16) | cap in MB (32)
+Those to relays are in upeer_server.relay.
 """
 
 import struct
@@ -14,11 +14,9 @@ from upeer.errors import ProtocolError
 
 DEVICE_TICKET_LIFE_S = 3600
 CLIENT_TICKET_LIFE_S = 60
-RELAY_TICKET_LIFE_S = 60
 
 _DEVICE = (struct.Struct(">I32sI17s"), b"device ticket")
 _CLIENT = (struct.Struct(">I8s4s32s16s"), b"client ticket")
-_RELAY = (struct.Struct(">I7s16s16sHI"), b"relay ticket")
 
 RandomBytes = Callable[[int], bytes]
 
@@ -42,18 +40,7 @@ class ClientTicket(NamedTuple):
     lookup_token: bytes
 
 
-class RelayTicket(NamedTuple):
-    """Lets two ends use one relay for one session."""
-
-    expiry: int
-    relay_tag: bytes
-    client_key: bytes
-    device_key: bytes
-    rate_kbps: int  # kilobytes per second
-    cap_mb: int
-
-
-Ticket = TypeVar("Ticket", DeviceTicket, ClientTicket, RelayTicket)
+Ticket = TypeVar("Ticket", DeviceTicket, ClientTicket)
 
 
 def seal_device_ticket(key: Aead, ticket: DeviceTicket, random_bytes: RandomBytes) -> bytes:
@@ -66,11 +53,6 @@ def seal_client_ticket(key: Aead, ticket: ClientTicket, random_bytes: RandomByte
     return _seal(_CLIENT, key, ticket, random_bytes)
 
 
-def seal_relay_ticket(key: Aead, ticket: RelayTicket, random_bytes: RandomBytes) -> bytes:
-    """Return the sealed ticket, 96 bytes."""
-    return _seal(_RELAY, key, ticket, random_bytes)
-
-
 def open_device_ticket(key: Aead, sealed: bytes, unix: int) -> DeviceTicket:
     """Return the ticket; ProtocolError when it is not authentic or has expired."""
     return _unexpired(DeviceTicket(*_open(_DEVICE, key, sealed)), unix)
@@ -79,11 +61,6 @@ def open_device_ticket(key: Aead, sealed: bytes, unix: int) -> DeviceTicket:
 def open_client_ticket(key: Aead, sealed: bytes, unix: int) -> ClientTicket:
     """Return the ticket; ProtocolError when it is not authentic or has expired."""
     return _unexpired(ClientTicket(*_open(_CLIENT, key, sealed)), unix)
-
-
-def open_relay_ticket(key: Aead, sealed: bytes, unix: int) -> RelayTicket:
-    """Return the ticket; ProtocolError when it is not authentic or has expired."""
-    return _unexpired(RelayTicket(*_open(_RELAY, key, sealed)), unix)
 
 
 def _seal(form: tuple[struct.Struct, bytes], key: Aead, fields: tuple, random_bytes: RandomBytes) -> bytes:  # type: ignore[type-arg]
