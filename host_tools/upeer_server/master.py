@@ -83,6 +83,16 @@ class Master(Registrar):
         for session in self._by_did.values():
             session.attention = True
 
+    @property
+    def p2p_servers(self) -> list[ServerEntry]:
+        """The p2p servers that devices and clients are told of."""
+        return [peer.entry for peer in self._p2p.values()]
+
+    @property
+    def relays(self) -> list[ServerEntry]:
+        """The relays that clients are told of."""
+        return [peer.entry for peer in self._relays.values()]
+
     def on_generations(self) -> None:
         """See that devices with older platform keys get the new ones."""
         for session in self._by_did.values():

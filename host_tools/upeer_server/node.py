@@ -1,6 +1,6 @@
 """One UDP address and the roles behind it, without IO: datagrams in, datagrams out (protocol, chapter 3)."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from upeer.wire import (
@@ -21,7 +21,7 @@ from upeer_server.cookie import Address
 from upeer_server.hub import Hub
 from upeer_server.master import Master
 from upeer_server.p2p import P2p
-from upeer_server.registrar import Registrar
+from upeer_server.registrar import LOGOUT_DONE, Registrar
 from upeer_server.relay import Relay
 
 _ALIVE_SIZE = 28
@@ -30,7 +30,7 @@ _IDLE_MS = 60_000
 
 
 class Node:
-    """Master, p2p server and relay at one address, those that config and `roles` name.
+    """Master, p2p server and relay at one address, those that config names. Options are those of Master and P2p.
 
     `now` is ticks in ms that may wrap at 2**30. Whoever calls a door then sends what is in `out`, and clears it.
     """
@@ -38,18 +38,16 @@ class Node:
     def __init__(
         self,
         config: NodeConfig,
-        roles: Iterable[str],
         now: int,
         random_bytes: Callable[[int], bytes],
         unix_time: Callable[[], float],
         **options: Any,
     ) -> None:
-        roles = set(roles)
         self.hub = Hub(config.generations, now, random_bytes, unix_time)
         self.out = self.hub.out
-        self.master = Master(config.master, self.hub, **options) if "master" in roles and config.master else None
-        self.p2p = P2p(config.p2p, self.hub, **_common(options)) if "p2p" in roles and config.p2p else None
-        self.relay = Relay(config.relay, unix_time) if "relay" in roles and config.relay else None
+        self.master = Master(config.master, self.hub, **options) if config.master else None
+        self.p2p = P2p(config.p2p, self.hub, **_common(options)) if config.p2p else None
+        self.relay = Relay(config.relay, unix_time) if config.relay else None
         self._registrars: list[Registrar] = [role for role in (self.master, self.p2p) if role is not None]
         self._sessions = self.hub.sessions
         self._doors = self._make_doors()
@@ -90,6 +88,24 @@ class Node:
         """End a device's sessions at once; True when there was one."""
         ended = [registrar.revoke(did) for registrar in self._registrars]
         return any(ended)
+
+    def drop(self, did: str) -> int:
+        """End a device's sessions, it may log in again; return how many there were."""
+        sessions = [registrar.session_of(did) for registrar in self._registrars]
+        for session in sessions:
+            if session is not None:
+                session.registrar.end(session, LOGOUT_DONE)
+        return sum(session is not None for session in sessions)
+
+    @property
+    def p2p_servers(self) -> list[ServerEntry]:
+        """The p2p servers that the master here names."""
+        return self.master.p2p_servers if self.master is not None else []
+
+    @property
+    def relays(self) -> list[ServerEntry]:
+        """The relays that the master here names."""
+        return self.master.relays if self.master is not None else []
 
     def set_servers(self, p2p_servers: list[ServerEntry], relays: list[ServerEntry]) -> None:
         """Take new lists of servers; lookups name them from now on."""
