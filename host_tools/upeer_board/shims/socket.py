@@ -117,7 +117,7 @@ class socket(io.IOBase):
 
     def accept(self):
         made, address = self._sock.accept()
-        return socket(AF_INET, SOCK_STREAM, 0, made), _unpack(address)
+        return socket(AF_INET, SOCK_STREAM, 0, made), _unpack(bytes(address))
 
     def sendto(self, data, address):
         if _down:
