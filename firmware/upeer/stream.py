@@ -1,0 +1,362 @@
+"""A stream: a send and a receive buffer of fixed size, RFC 9000 sections 2 to 4 and protocol 7.3. Called by `session`.
+
+Buffers are rings: the byte at stream offset n stands at n modulo the size. They are made at first use. One copy of bytes
+allocates a view, two where it passes the ring's end, and nothing else.
+"""
+
+from struct import pack_into
+
+from upeer.compat import const
+from upeer.errors import LocalError, RemoteError
+from upeer.frames import bad, encode_reset, encode_stop
+from upeer.ranges import Ranges
+from upeer.varint import put_varint
+
+EVENT_STREAM_OPENED = const(0)
+EVENT_READABLE = const(1)
+EVENT_WRITABLE = const(2)
+
+_STREAM = const(0x08)
+_HEADER_SIZE = const(17)  # of a STREAM frame with a large offset
+_FLOW_CONTROL = const(3)
+_MAX_GAPS = const(64)
+
+_FIN_NONE = const(0)
+_FIN_WANTED = const(1)
+_FIN_SENT = const(2)
+_FIN_ACKED = const(3)
+
+
+def copy_in(ring, offset: int, source, pos: int, size: int) -> None:
+    """Copy size bytes from the view `source` at `pos` to the ring."""
+    at = offset % len(ring)
+    first = len(ring) - at
+    if size <= first:
+        ring[at : at + size] = source[pos : pos + size]
+    else:
+        ring[at:] = source[pos : pos + first]
+        ring[: size - first] = source[pos + first : pos + size]
+
+
+def copy_out(ring, offset: int, target, pos: int, size: int) -> None:
+    """Copy size bytes from the ring to the view `target` at `pos`."""
+    at = offset % len(ring)
+    first = len(ring) - at
+    if size <= first:
+        target[pos : pos + size] = ring[at : at + size]
+    else:
+        target[pos : pos + first] = ring[at:]
+        target[pos + first : pos + size] = ring[: size - first]
+
+
+class SendBuffer:
+    """Bytes from the first that is not acknowledged (`start`) over the first never sent (`next`) to `end`."""
+
+    def __init__(self, session, stream_id: int, size: int, limit: int):
+        self.start = 0
+        self.next = 0
+        self.end = 0
+        self.limit = limit  # the peer's flow control
+        self.size = size
+        self.fin = _FIN_NONE
+        self.reset_code = None
+        self.is_hungry = False  # the application had more than there was room for
+        self.sent_offset = 0  # the piece in the frame written last
+        self.sent_length = 0
+        self._session = session
+        self._stream_id = stream_id
+        self._ring = None
+        self._lost = Ranges()
+        self._acked = Ranges()
+
+    def write(self, data, pos: int) -> int:
+        """Take what there is room for of data[pos:]; return how many bytes that is."""
+        if self._ring is None:
+            self._ring = memoryview(bytearray(self.size))
+        wanted = len(data) - pos
+        size = self.size - self.end + self.start
+        if wanted < size:
+            size = wanted
+        self.is_hungry = wanted > size
+        if size <= 0:
+            return 0
+        copy_in(self._ring, self.end, memoryview(data), pos, size)
+        self.end += size
+        return size
+
+    def write_frame(self, view, pos: int, end: int, credit: int) -> int:
+        """Write a STREAM frame into view[pos:end] if there is something to send; return the position behind it.
+
+        `credit` is how much more the session's flow control allows. The piece is then in sent_offset, sent_length.
+        """
+        bounds = self._lost.bounds
+        if bounds:
+            offset = bounds[0]
+            size = bounds[1] - offset
+        else:
+            offset = self.next
+            size = (self.end if self.end < self.limit else self.limit) - offset
+            if size > credit:
+                size = credit
+        room = end - pos - _HEADER_SIZE
+        if size > room:
+            size = room
+        fin = 1 if self.fin == _FIN_WANTED and offset + size == self.end else 0
+        if size <= 0 and not (fin and size == 0):
+            return pos
+        view[pos] = _STREAM + fin
+        pos = put_varint(view, pos + 1, self._stream_id)
+        if offset <= 0x3FFFFFFF and size < 0x4000:
+            pack_into(">HHH", view, pos, offset >> 16 | 0x8000, offset & 0xFFFF, size | 0x4000)
+            pos += 6
+        else:
+            pos = put_varint(view, put_varint(view, pos, offset), size)
+        if size:
+            copy_out(self._ring, offset, view, pos, size)
+        self._on_frame(offset, size, fin)
+        return pos + size
+
+    def _on_frame(self, offset: int, size: int, fin: int) -> None:
+        self.sent_offset = offset
+        self.sent_length = size << 1 | fin
+        if fin:
+            self.fin = _FIN_SENT
+        if self._lost.bounds:
+            self._session.retransmitted += size
+            self._lost.subtract(offset, offset + size)
+        else:
+            self.next = offset + size
+
+    def on_acked(self, offset: int, length: int) -> None:
+        """Handle the delivery of a piece."""
+        end = offset + (length >> 1)
+        if length & 1:
+            self.fin = _FIN_ACKED
+        if self._lost.bounds:
+            self._lost.subtract(offset, end)
+        bounds = self._acked.bounds
+        if offset > self.start:
+            if end > offset:
+                self._acked.add(offset, end)
+            return
+        if end > self.start:
+            self.start = end
+        while bounds and bounds[0] <= self.start:
+            bounds.pop(0)
+            end = bounds.pop(0)
+            if end > self.start:
+                self.start = end
+        if self.start == self.end or (self.is_hungry and (self.size - self.end + self.start) * 4 >= self.size):
+            self._session.notify(EVENT_WRITABLE, self._stream_id & 7)
+
+    def on_lost(self, offset: int, length: int) -> None:
+        """Send a piece again, as far as it has not come by another packet."""
+        end = offset + (length >> 1)
+        if length & 1 and self.fin == _FIN_SENT:
+            self.fin = _FIN_WANTED
+        if offset < self.start:
+            offset = self.start
+        if offset < end and self.reset_code is None:
+            self._lost.add(offset, end)
+            bounds = self._acked.bounds
+            for i in range(0, len(bounds), 2):
+                self._lost.subtract(bounds[i], bounds[i + 1])
+
+    def drop(self, fin: int) -> None:
+        """Forget all data; `fin` tells how the end was, or will be, told to the peer."""
+        self.fin = fin
+        self.start = self.end = self.next
+        self._lost.bounds.clear()
+        self._acked.bounds.clear()
+        self.is_hungry = False
+
+    def on_reset_acked(self) -> None:
+        """Handle the delivery of our RESET_STREAM."""
+        self.fin = _FIN_ACKED
+
+
+class ReceiveBuffer:
+    """Bytes from the first not yet read (`start`) over the first missing one (`ready`) to the last one come (`top`)."""
+
+    def __init__(self, session, channel: int, size: int):
+        self.start = 0
+        self.ready = 0
+        self.top = 0
+        self.final = -1  # size of the whole, once known
+        self.limit = size
+        self.size = size
+        self.reset_code = None
+        self.is_stopped = False
+        self._session = session
+        self._channel = channel
+        self._ring = None
+        self._ranges = Ranges()
+
+    def receive(self, source, pos: int, offset: int, size: int, fin: int) -> bool:
+        """Take the data of a STREAM frame; return whether there is more to read, or the end, than before.
+
+        RemoteError if the peer broke a rule, MemoryError if the piece cannot be kept: it has to come again.
+        """
+        end = offset + size
+        self._check_size(end, fin)
+        ready = self.ready
+        if offset < ready:
+            pos += ready - offset
+            size -= ready - offset
+            offset = ready
+        if size > 0:
+            bounds = self._ranges.bounds
+            if offset > ready and len(bounds) >= 2 * _MAX_GAPS:
+                raise MemoryError
+            if not self.is_stopped:
+                if self._ring is None:
+                    self._ring = memoryview(bytearray(self.size))
+                copy_in(self._ring, offset, source, pos, size)
+            if offset == ready and not bounds:
+                self.ready = end
+            else:
+                self._ranges.add(offset, end)
+                if bounds[0] == ready:
+                    bounds.pop(0)
+                    self.ready = bounds.pop(0)
+        if fin:
+            self.final = end
+        if self.is_stopped:
+            self._consume(self.ready - self.start)
+        return self.ready > ready or (fin and self.ready == end)
+
+    def _check_size(self, end: int, is_final) -> None:
+        """Check that the stream may reach to `end`, and count what is new in it."""
+        grown = end - self.top
+        if (self.final >= 0 and (grown > 0 or is_final and grown)) or (is_final and grown < 0):
+            bad("final size")
+        if grown > 0:
+            if end > self.limit:
+                raise RemoteError(_FLOW_CONTROL, "stream")
+            self._session.on_received(grown)
+            self.top = end
+
+    def on_reset(self, code: int, final: int) -> None:
+        """Handle RESET_STREAM: what was not read is gone."""
+        self._check_size(final, True)
+        if self.final < 0 or self.ready < final:
+            self.final = final
+            self.reset_code = code
+            self._ranges.bounds.clear()
+            self.ready = final
+            self._consume(final - self.start)
+
+    def read_into(self, target) -> int:
+        """Move what has come, as much as fits, into `target`; return how many bytes that is."""
+        size = self.ready - self.start
+        if size > len(target):
+            size = len(target)
+        if size > 0:
+            copy_out(self._ring, self.start, memoryview(target), 0, size)
+            self._consume(size)
+        return size
+
+    def _consume(self, size: int) -> None:
+        self.start += size
+        session = self._session
+        if session is not None:
+            session.on_consumed(size)
+            if self.final < 0 and (self.start + self.size - self.limit) * 2 >= self.size:
+                session.want_max_stream_data(self._channel)
+
+    def skip(self) -> None:
+        """Drop what could be read, and all that comes from now on."""
+        self.is_stopped = True
+        self._consume(self.ready - self.start)
+
+    def retire(self) -> None:
+        """Leave the session: a new generation has come. What is still here can be read on."""
+        self._session.on_consumed(self.ready - self.start)
+        self._session = None
+
+
+class Stream:
+    """One generation of a channel, both directions. Made by `Session.stream` or by the peer's first frame."""
+
+    def __init__(self, session, stream_id: int, size: int, limit: int):
+        self.id = stream_id
+        self.channel = stream_id & 7
+        self.outgoing = SendBuffer(session, stream_id, size, limit)
+        self.incoming = ReceiveBuffer(session, self.channel, size)
+        self.stopped_code = None  # the peer's STOP_SENDING
+        self._session = session
+
+    def write(self, data, offset: int = 0) -> int:
+        """Queue data[offset:]; return how many bytes were taken: fewer, even 0, when the buffer is full."""
+        if self.outgoing.fin or self.outgoing.reset_code is not None:
+            raise LocalError("stream is finished")
+        return self.outgoing.write(data, offset) if self._session.is_open else 0
+
+    def read_into(self, buf) -> int:
+        """Move received bytes into `buf` (bytearray or view); return their number, 0 if there are none now."""
+        return self.incoming.read_into(buf)
+
+    def read(self, size: int) -> bytes:
+        """Return up to `size` received bytes; b"" if there are none now, or no more (`finished_in`)."""
+        buf = bytearray(min(size, self.readable))
+        self.incoming.read_into(buf)
+        return bytes(buf)
+
+    @property
+    def readable(self) -> int:
+        """How many bytes can be read now."""
+        return self.incoming.ready - self.incoming.start
+
+    @property
+    def unacked(self) -> int:
+        """How many written bytes the peer has not acknowledged."""
+        return self.outgoing.end - self.outgoing.start
+
+    @property
+    def room(self) -> int:
+        """How many bytes `write` would take now."""
+        return self.outgoing.size - self.unacked
+
+    @property
+    def finished_in(self) -> bool:
+        """Whether everything was read that the peer will ever send here (or it reset the stream: `reset_code`)."""
+        return self.incoming.start == self.incoming.final
+
+    @property
+    def reset_code(self):
+        """The code of the peer's RESET_STREAM, or None."""
+        return self.incoming.reset_code
+
+    @property
+    def is_done(self) -> bool:
+        """Whether both directions are finished; the channel may then be used anew."""
+        return self.finished_in and not self.unacked and self.outgoing.fin == _FIN_ACKED
+
+    def finish(self) -> None:
+        """Say that nothing more will be written (FIN)."""
+        if not self.outgoing.fin:
+            self.outgoing.fin = _FIN_WANTED
+
+    def reset(self, code: int) -> None:
+        """Give up our direction: what was not delivered is dropped, the peer is told `code`."""
+        outgoing = self.outgoing
+        if outgoing.reset_code is None and outgoing.fin != _FIN_ACKED:
+            outgoing.reset_code = code
+            outgoing.drop(_FIN_SENT)
+            self._session.outbox.add(encode_reset(self.id, code, outgoing.next), outgoing)
+
+    def stop(self, code: int) -> None:
+        """Ask the peer to give up its direction; what it sends from now on is dropped."""
+        incoming = self.incoming
+        if not incoming.is_stopped and not self.finished_in:
+            incoming.skip()
+            self._session.outbox.add(encode_stop(self.id, code), None)
+
+    def may_be_followed(self) -> bool:
+        """Return whether a peer that has all from us may begin the next generation."""
+        return self.outgoing.fin >= _FIN_SENT and self.incoming.ready == self.incoming.final
+
+    def retire(self) -> None:
+        """Make way for the next generation: the peer began it, so it has all of this one."""
+        self.outgoing.drop(_FIN_ACKED)
+        self.incoming.retire()

@@ -1,0 +1,203 @@
+"""Two sessions, a bad link between them and virtual time, for tests of the session on both interpreters."""
+
+from upeer.clock import earlier, ticks_add, ticks_diff
+from upeer.session import Session
+
+START = 2**30 - 500  # the ticks wrap soon
+SMALL = (8192, 8192, 1200, 30)
+KEYS = (b"\x01" * 32, b"\x02" * 32)
+
+
+class OnePath:
+    """The path and the Paths of a peer that was always there."""
+
+    kind = 1
+    tag = None
+    valid = True
+
+    def __init__(self, addr="peer", rtt_ms=0):
+        self.addr = addr
+        self.rtt_ms = rtt_ms
+        self.active = self
+        self.changes = 0
+        self.seen = []  # sources of packets, names of calls
+        self.probe = None
+
+    def on_packet(self, addr, tag, now):
+        self.seen.append(addr)
+        return self
+
+    def on_challenge(self, path, data, now):
+        self.probe = data
+
+    def on_response(self, path, data, observed, now):
+        self.seen.append((data, observed))
+
+    def next_probe(self, now):
+        return self if self.probe is not None else None
+
+    def write_frames(self, path, buf, pos, now):
+        buf[pos] = 0x1B
+        buf[pos + 1 : pos + 9] = self.probe
+        buf[pos + 9 : pos + 15] = b"\x7f\x00\x00\x01\x10\x92"
+        self.probe = None
+        return pos + 15
+
+    def on_pto(self, count, now):
+        self.seen.append("pto")
+
+    def on_progress(self, now):
+        pass
+
+    def timer(self):
+        return None
+
+    def handle_timer(self, now):
+        pass
+
+    def move(self, rtt_ms=0):
+        self.changes += 1
+        self.rtt_ms = rtt_ms
+
+
+class Dice:
+    """Small seeded random numbers."""
+
+    def __init__(self, seed):
+        self._state = seed * 7919 + 1
+
+    def roll(self, limit):
+        self._state = (self._state * 69069 + 12345) & 0xFFFFFFF
+        return (self._state >> 8) % limit
+
+
+class End:
+    """A session, its path and its packet buffer."""
+
+    def __init__(self, is_client, ours, theirs, number):
+        self.paths = OnePath()
+        keys = KEYS if is_client else (KEYS[1], KEYS[0])
+        self.session = Session(is_client, b"cli" if is_client else b"dev", b"dev" if is_client else b"cli", *keys,
+                               self.paths, (ours, theirs), START)  # fmt: skip
+        if number:
+            skip_packets(self.session, number)
+        self.buf = bytearray(8 + max(ours[2], 1200))
+        self.events = []
+        self.arrived = {}
+        self.work = None  # called with this End after packets and timers
+
+    def drain(self):
+        event = self.session.next_event()
+        while event:
+            self.events.append(event)
+            event = self.session.next_event()
+
+
+def skip_packets(session, number):
+    """Let a fresh session have sent, and received, packets up to `number`."""
+    session.recovery.next_number = number
+    session.recovery._reduced = number
+    session._expected = session._floor = number
+
+
+class Pair:
+    """Client `a` and device `b`. `loss`, `twice`, `late` are per cent; `delay` in ms one way."""
+
+    def __init__(self, seed=1, small=SMALL, large=SMALL, number=0):
+        self.now = START
+        self.a = End(True, large, small, number)
+        self.b = End(False, small, large, number)
+        self.loss = self.twice = self.late = 0
+        self.delay = 10
+        self.dice = Dice(seed)
+        self.flying = []  # (due, order, end that gets it, bytes)
+        self.order = 0
+        self.filter = None  # called with (receiver, bytes); False drops
+        self.sent = 0
+
+    def pump(self, end):
+        """Let one end write all that it can."""
+        if end.work:
+            end.work(end)
+        while True:
+            size = end.session.write_datagram(end.buf, self.now)
+            if not size:
+                break
+            self.sent += 1
+            self.send(self.b if end is self.a else self.a, bytes(end.buf[8 : 8 + size]))
+        end.drain()
+
+    def send(self, receiver, data):
+        dice = self.dice
+        if self.filter and not self.filter(receiver, data):
+            return
+        if dice.roll(100) < self.loss:
+            return
+        for _ in range(2 if dice.roll(100) < self.twice else 1):
+            due = ticks_add(self.now, self.delay + (dice.roll(30) if dice.roll(100) < self.late else 0))
+            self.order += 1
+            self.flying.append((due, self.order, receiver, data))
+
+    def step(self):
+        """Go to the next moment at which something happens, and let it happen."""
+        for end in (self.a, self.b):
+            self.pump(end)
+        due = earlier(self.a.session.timer(), self.b.session.timer())
+        for item in self.flying:
+            due = earlier(due, item[0])
+        if due is None:
+            return False
+        if ticks_diff(due, self.now) > 0:
+            self.now = due
+        ready = [item for item in self.flying if ticks_diff(item[0], self.now) <= 0]
+        self.flying = [item for item in self.flying if ticks_diff(item[0], self.now) > 0]
+        ready.sort(key=lambda item: item[1])
+        for item in ready:
+            item[2].session.receive_packet(bytearray(item[3]), len(item[3]), "peer", None, self.now)
+        for end in (self.a, self.b):
+            timer = end.session.timer()
+            if timer is not None and ticks_diff(timer, self.now) <= 0:
+                end.session.handle_timer(self.now)
+        return True
+
+    def run(self, until, limit_ms=60000):
+        """Step until the condition holds; fail after so much virtual time."""
+        end = ticks_add(self.now, limit_ms)
+        while not until():
+            assert ticks_diff(end, self.now) > 0, "too slow"
+            assert self.step(), "nothing left to happen"
+
+
+class Transfer:
+    """The work of one end: writes `size` seeded bytes on a channel, reads what comes, finishes."""
+
+    def __init__(self, channel, size, seed, chunk=3000):
+        self.channel = channel
+        self.stream = None
+        self.data = pattern(size, seed)
+        self.written = 0
+        self.got = bytearray()
+        self.chunk = chunk
+
+    def __call__(self, end):
+        if self.stream is None:
+            self.stream = end.session.stream(self.channel)
+        stream = self.stream
+        if self.written < len(self.data):  # one piece each time
+            piece = self.data[self.written : self.written + self.chunk]
+            self.written += stream.write(piece)
+            if self.written == len(self.data):
+                stream.finish()
+        if stream.readable:
+            self.got += stream.read(self.chunk)
+
+
+def pattern(size, seed):
+    """Return bytes in which a shifted or repeated piece shows."""
+    data = bytearray()
+    dice = Dice(seed)
+    while len(data) < size:
+        word = dice.roll(0xFFFF)
+        data.append(word & 0xFF)
+        data.append(word >> 8)
+    return bytes(data[:size])
