@@ -52,7 +52,11 @@ class Running:
 
 
 def write_run_file(folder: Path, admin: tuple[str, int], key_name: str, servers: list[dict[str, Any]]) -> Path:
-    """Write this process's run file and return its path; a stale one of the same name is replaced."""
+    """Write this process's run file and return its path; stale ones, which name servers that are ours now, go away."""
+    ours = {server["name"] for server in servers}
+    for other in read_run_files(folder):
+        if ours & {server["name"] for server in other.servers}:
+            other.path.unlink(missing_ok=True)
     path = folder / f"run-{servers[0]['name']}.json"
     document: dict[str, Any] = {"format": _FORMAT, "version": 1, "pid": os.getpid(), "admin": list(admin)}
     document |= {"key": key_name, "servers": servers, "started": int(time.time())}

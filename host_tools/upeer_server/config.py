@@ -36,6 +36,12 @@ class Verifiers(Protocol):
     def set_epoch(self, did: str, epoch: int) -> None:
         """Record a login epoch for good before the login is answered."""
 
+    def revoke(self, did: str) -> None:
+        """Forget a device for good."""
+
+    def close(self) -> None:
+        """Let go of files."""
+
 
 @dataclass(repr=False)
 class MasterConfig:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from upeer.clock import ticks_add, ticks_diff
 from upeer.crypto import Hmac, check_key, equal
-from upeer.errors import LocalError
 from upeer.lookup import lookup_psk
 from upeer.signalling import HELLO_SIZE, client_hello_key, device_hello_key
 from upeer.wire import COOKIE, ROLE_MASTER, header
@@ -52,11 +51,10 @@ class Hub:
         self.set_generations(generations)
 
     def set_generations(self, generations: list[Generation]) -> None:
-        """Take the platform keys, the current generation first; LocalError when there is none, or a key is missing."""
-        if not generations:
-            raise LocalError("no platform keys")
+        """Take the platform keys, the current generation first; LocalError when a key is missing. A relay has none."""
         self.generations = {generation.key_id: Keys(generation) for generation in generations}
-        self.current = self.generations[generations[0].key_id]
+        if generations:
+            self.current = self.generations[generations[0].key_id]
 
     @property
     def unix(self) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from upeer.errors import LocalError
 from upeer.wire import (
     ALIVE,
     CONTROL,
@@ -49,6 +50,8 @@ class Node:
         self.p2p = P2p(config.p2p, self.hub, **_common(options)) if config.p2p else None
         self.relay = Relay(config.relay, unix_time) if config.relay else None
         self._registrars: list[Registrar] = [role for role in (self.master, self.p2p) if role is not None]
+        if self._registrars and not config.generations:
+            raise LocalError("no platform keys")
         self._sessions = self.hub.sessions
         self._doors = self._make_doors()
 
@@ -125,7 +128,7 @@ class Node:
 
     def status(self) -> dict[str, Any]:
         """Return counts by role, drops by reason and alerts."""
-        status: dict[str, Any] = {"drops": dict(self.hub.drops), "key_id": self.hub.current.key_id}
+        status: dict[str, Any] = {"drops": dict(self.hub.drops), "key_ids": list(self.hub.generations)}
         for name, role in (("master", self.master), ("p2p", self.p2p), ("relay", self.relay)):
             if role is not None:
                 status[name] = role.status()
