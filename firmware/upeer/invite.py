@@ -1,5 +1,7 @@
 """Invite of a device by a client: keys of the pair, transport parameters, handshake (protocol, chapters 2, 5.2, 5.4).
 
+The client's end is in `connect`.
+
 Payload of both handshake messages:
     status (8) | connection_id (24) | max_datagram (16) | max_data (32) | max_channel_data (32) | idle_timeout_s (16) |
     count (8) | candidates: type (8) | address (48)
@@ -8,7 +10,7 @@ Payload of both handshake messages:
 
 from upeer.compat import const
 from upeer.crypto import derive
-from upeer.errors import LocalError, ProtocolError
+from upeer.errors import ProtocolError
 from upeer.noise import NNPSK0, Noise
 from upeer.path import RELAY
 from upeer.wire import Reader, pack_address, u16, u32, with_size
@@ -24,24 +26,11 @@ _MIN_DATAGRAM = const(1200)
 _MAX_NUMBER = const(0x3FFFFFFF)  # larger limits mean no more: numbers stay small integers on 32 bits
 _MAX_CANDIDATES = const(16)
 _MULTICAST = const(224)
-_BASE32 = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: no I, L, O, U
-_CODE_DIGITS = const(16)
 
 
-def setup_key(setup_code: str, did: str) -> bytes:
-    """Return the key of a printed setup code, in any case, with or without dashes; LocalError if it is none."""
-    number = count = 0
-    for letter in setup_code.upper():
-        if letter in "- ":
-            continue
-        digit = _BASE32.find({"O": "0", "I": "1", "L": "1"}.get(letter, letter))
-        if digit < 0:
-            raise LocalError("setup codes have no letter " + letter)
-        number = number << 5 | digit
-        count += 1
-    if count != _CODE_DIGITS:
-        raise LocalError("setup codes have 16 letters and digits, this one %d" % count)
-    return derive(number.to_bytes(10, "big") + bytes(6), b"setup", did.encode())
+def setup_key(setup_code: bytes, did: str) -> bytes:
+    """Return the key of a setup code, given as its 10 bytes."""
+    return derive(setup_code + bytes(6), b"setup", did.encode())
 
 
 def pair_key(exporter: bytes, did: str, client_id: bytes) -> bytes:
@@ -129,40 +118,22 @@ def _read_candidate(reader) -> tuple:
 
 
 class Handshake:
-    """What both ends have at the end of it: `params` (ours), `peer` (theirs), `seal_key`, `open_key`, `exporter`."""
+    """What both ends have at the end of it: `params` (ours), `peer` (theirs), `seal_key`, `open_key`, `exporter`.
+
+    Beside that, for the owner: `key_id`, `allow` (kinds of path, a bit mask), `user` (anything).
+    """
 
     is_client = False
 
     def __init__(self):
-        self.params = self.peer = self.seal_key = self.open_key = self.exporter = None
+        self.params = self.peer = self.seal_key = self.open_key = self.exporter = self.user = None
+        self.key_id = 0
+        self.allow = 15
 
     def _finish(self, noise) -> None:
         first, second = noise.split()
         self.seal_key, self.open_key = (first, second) if self.is_client else (second, first)
         self.exporter = noise.export(b"export")
-
-
-class Initiator(Handshake):
-    """The client's end. `message` is handshake message 1."""
-
-    is_client = True
-
-    def __init__(self, psk: bytes, binding: bytes, ephemeral: tuple, params: Params):
-        super().__init__()
-        self.params = params
-        self._start = psk, binding, ephemeral
-        self.message = self._write_message()[1]
-
-    def read_answer(self, message: bytes) -> None:
-        """Take handshake message 2; ProtocolError if it is not right, then another one may come. See peer.status."""
-        noise, _ = self._write_message()
-        self.peer = parse_params(noise.read_message(message))
-        self._finish(noise)
-
-    def _write_message(self) -> tuple:
-        psk, binding, ephemeral = self._start
-        noise = Noise(NNPSK0, True, psk, binding, ephemeral=ephemeral)
-        return noise, noise.write_message(self.params.encode())
 
 
 class Responder(Handshake):

@@ -2,7 +2,8 @@
 
     LAN_INVITE 0x98 | header (24) | invite_id (64) | tag (128) | handshake message 1
     LAN_ANSWER 0x99 | header (24) | invite_id (64) | handshake message 2
-tag = HMAC(LAN key, type and header | invite_id | message 1), first half. role in the header is 0: no server is meant.
+tag = first half of HMAC(LAN key, header | invite_id | message 1). The role is 0: no server is meant. The client's end
+is in `connect`.
 """
 
 from upeer.compat import const
@@ -12,12 +13,6 @@ from upeer.wire import LAN_ANSWER, LAN_INVITE, Reader, header
 
 _TAG_START = const(12)
 _MIN_MESSAGE = const(64)
-
-
-def encode_invite(key_id: int, invite_id: bytes, key: bytes, message: bytes) -> bytes:
-    """Return a LAN_INVITE: 28 bytes and the handshake message. key: LAN key."""
-    start = header(LAN_INVITE, key_id, 0) + invite_id
-    return start + Hmac(key).tag(start, message) + message
 
 
 class LanInvite:
@@ -41,12 +36,3 @@ class LanInvite:
 def encode_answer(key_id: int, invite_id: bytes, message: bytes) -> bytes:
     """Return a LAN_ANSWER: 12 bytes and the handshake message."""
     return header(LAN_ANSWER, key_id, 0) + invite_id + message
-
-
-def parse_answer(data: bytes) -> tuple:
-    """Return (key_id, invite_id, handshake message) of a LAN_ANSWER; ProtocolError."""
-    reader = Reader(data)
-    key_id, role = reader.header(LAN_ANSWER)
-    if role:
-        raise ProtocolError("no LAN_ANSWER")
-    return key_id, reader.bytes(8), reader.rest()

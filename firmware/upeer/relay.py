@@ -9,11 +9,8 @@ from upeer.clock import ticks_add, ticks_diff
 from upeer.compat import const
 from upeer.crypto import Hmac, check_key, equal
 from upeer.errors import ProtocolError
-from upeer.wire import JOIN, JOIN_OK, ROLE_RELAY, Reader, header, pack_address, u32, with_size
+from upeer.wire import JOIN, JOIN_OK, ROLE_RELAY, Reader, header, u32, with_size
 
-RELAY_TAG_SIZE = const(7)
-RELAYED_HEADER_SIZE = const(8)
-TICKET_CONTEXT = b"relay ticket"
 MAC_SIZE = const(16)
 
 JOINING = const(0)
@@ -33,30 +30,14 @@ def encode_join(key_id: int, relay_tag: bytes, side: int, sequence: int, ticket:
     return header(JOIN, key_id, ROLE_RELAY) + relay_tag + bytes((side,)) + u32(sequence) + with_size(ticket)
 
 
-def parse_join(data: bytes) -> tuple:
-    """Return (key_id, relay_tag, side, sequence, ticket) of a JOIN whose tag is its last 16 bytes; ProtocolError."""
-    return _parse(JOIN, data, lambda reader: reader.bytes(reader.u8()))
-
-
-def encode_join_ok(key_id: int, relay_tag: bytes, side: int, sequence: int, reflexive: tuple) -> bytes:
-    """Return a JOIN_OK up to its tag."""
-    start = header(JOIN_OK, key_id, ROLE_RELAY) + relay_tag + bytes((side,)) + u32(sequence)
-    return start + pack_address(reflexive[0], reflexive[1])
-
-
 def parse_join_ok(data: bytes) -> tuple:
     """Return (key_id, relay_tag, side, sequence, reflexive) of a JOIN_OK; ProtocolError."""
-    return _parse(JOIN_OK, data, lambda reader: reader.address())
-
-
-def _parse(kind: int, data: bytes, read_last) -> tuple:
-    reader = Reader(data)
-    key_id, role = reader.header(kind)
-    fields = key_id, reader.bytes(7), reader.u8(), reader.u32(), read_last(reader)
-    reader.bytes(MAC_SIZE)
+    reader = Reader(data, 0, len(data) - MAC_SIZE)
+    key_id, role = reader.header(JOIN_OK)
+    fields = key_id, reader.bytes(7), reader.u8(), reader.u32(), reader.address()
     reader.done()
-    if role != ROLE_RELAY or fields[2] > 1:
-        raise ProtocolError("not for a relay or of no side")
+    if role != ROLE_RELAY:
+        raise ProtocolError("not from a relay")
     return fields
 
 

@@ -2,7 +2,7 @@
 
 It sees relay_tags, addresses and ciphertext. A ticket is sealed under the relay's ticket key with a random nonce:
     expiry (32) | relay_tag (56) | client_key (128) | device_key (128) | rate_kBps (16) | cap_MB (32)
-A rate or cap of 0 lets nothing pass. `now` is milliseconds of a clock that never goes back; tickets expire by Unix time.
+A rate or cap of 0 lets nothing pass. `now`: milliseconds of a clock that never goes back; tickets expire by Unix time.
 """
 
 from collections.abc import Callable
@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from upeer.crypto import Aead, Hmac, check_key, equal
 from upeer.errors import ProtocolError
-from upeer.relay import MAC_SIZE, TICKET_CONTEXT, encode_join_ok, parse_join
-from upeer.wire import JOIN, RELAYED, Reader, u16, u32
+from upeer.relay import MAC_SIZE
+from upeer.wire import JOIN, JOIN_OK, RELAYED, ROLE_RELAY, Reader, header, pack_address, u16, u32
 from upeer_server.config import ServerEntry
 
 Address = tuple[str, int]
@@ -22,6 +22,7 @@ _BURST_MS = 500
 _MIN_BURST = 65536
 _MAX_SESSIONS = 4096
 _MAX_SPENT = 65536
+_TICKET_CONTEXT = b"relay ticket"
 _NONCE_SIZE = 16
 
 
@@ -41,18 +42,35 @@ def seal_relay_ticket(ticket_key: bytes, ticket: RelayTicket, nonce: bytes) -> b
     """Return the ticket as it travels; nonce: 16 random bytes."""
     keys = ticket.relay_tag + ticket.client_key + ticket.device_key
     text = u32(ticket.expiry) + keys + u16(ticket.rate_kbps) + u32(ticket.cap_mb)
-    return Aead(ticket_key).seal(int.from_bytes(nonce, "big"), text, TICKET_CONTEXT)
+    return Aead(ticket_key).seal(int.from_bytes(nonce, "big"), text, _TICKET_CONTEXT)
 
 
 def open_relay_ticket(aead: Aead, data: bytes) -> RelayTicket:
     """Return what seal_relay_ticket sealed; ProtocolError when it is not authentic."""
-    reader = Reader(aead.open(data, TICKET_CONTEXT))
+    reader = Reader(aead.open(data, _TICKET_CONTEXT))
     expiry, relay_tag = reader.u32(), reader.bytes(7)
     ticket = RelayTicket(expiry, relay_tag, reader.bytes(16), reader.bytes(16), reader.u16(), reader.u32())
     reader.done()
     check_key(ticket.client_key)
     check_key(ticket.device_key)
     return ticket
+
+
+def parse_join(data: bytes) -> tuple[int, bytes, int, int, bytes]:
+    """Return (key_id, relay_tag, side, sequence, ticket) of a JOIN whose tag is its last 16 bytes; ProtocolError."""
+    reader = Reader(data, 0, len(data) - MAC_SIZE)
+    key_id, role = reader.header(JOIN)
+    fields = key_id, reader.bytes(7), reader.u8(), reader.u32(), reader.bytes(reader.u8())
+    reader.done()
+    if role != ROLE_RELAY or fields[2] > 1:
+        raise ProtocolError("not for a relay or of no side")
+    return fields
+
+
+def encode_join_ok(key_id: int, relay_tag: bytes, side: int, sequence: int, reflexive: Address) -> bytes:
+    """Return a JOIN_OK up to its tag."""
+    start = header(JOIN_OK, key_id, ROLE_RELAY) + relay_tag + bytes((side,)) + u32(sequence)
+    return start + pack_address(*reflexive)
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from helpers import load_json, raises, unhex
 
-from upeer import lan
+from upeer import connect, lan
 from upeer.errors import ProtocolError
 
 V = load_json("invite.json")
@@ -15,16 +15,16 @@ ANSWER = unhex(V["lan"]["answer"])
 
 
 def test_invite_and_answer_are_those_of_the_vectors():
-    assert lan.encode_invite(V["key_id"], INVITE_ID, KEY, MESSAGE_1) == INVITE
+    assert connect.encode_lan_invite(V["key_id"], INVITE_ID, KEY, MESSAGE_1) == INVITE
     assert lan.encode_answer(V["key_id"], INVITE_ID, MESSAGE_2) == ANSWER
     invite = lan.LanInvite(INVITE)
     assert (invite.key_id, invite.invite_id, invite.message) == (V["key_id"], INVITE_ID, MESSAGE_1)
     assert invite.matches(KEY)
-    assert lan.parse_answer(ANSWER) == (V["key_id"], INVITE_ID, MESSAGE_2)
+    assert connect.parse_lan_answer(ANSWER) == (V["key_id"], INVITE_ID, MESSAGE_2)
 
 
 def test_nothing_in_an_invite_names_the_device_or_repeats():
-    other = lan.encode_invite(V["key_id"], b"another1", KEY, MESSAGE_1)
+    other = connect.encode_lan_invite(V["key_id"], b"another1", KEY, MESSAGE_1)
     assert other[12:28] != INVITE[12:28]
     assert V["did"].encode() not in INVITE
 
@@ -44,6 +44,6 @@ def test_short_and_foreign_messages_are_refused():
     for size in range(92):
         raises(ProtocolError, lan.LanInvite, INVITE[:size])
     for size in range(12):
-        raises(ProtocolError, lan.parse_answer, ANSWER[:size])
+        raises(ProtocolError, connect.parse_lan_answer, ANSWER[:size])
     raises(ProtocolError, lan.LanInvite, ANSWER)
-    raises(ProtocolError, lan.parse_answer, INVITE)
+    raises(ProtocolError, connect.parse_lan_answer, INVITE)

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from upeer.crypto import Aead, Hmac
+from upeer.errors import ProtocolError
 from upeer.relay import encode_join, parse_join_ok
 from upeer_server.config import ServerEntry
-from upeer_server.relay import Relay, RelayTicket, open_relay_ticket, seal_relay_ticket
+from upeer_server.relay import Relay, RelayTicket, encode_join_ok, open_relay_ticket, parse_join, seal_relay_ticket
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "invite.json").read_text())
 KEYS = {name: bytes.fromhex(text) for name, text in VECTORS["relay"].items()}
@@ -67,6 +68,15 @@ def test_ticket_of_the_vectors_opens() -> None:
     opened = open_relay_ticket(Aead(KEYS["ticket_key"]), KEYS["ticket"])
     assert opened == RelayTicket(EXPIRY, TAG, KEYS["client_key"], KEYS["device_key"], 125, 64)
     assert seal_relay_ticket(KEYS["ticket_key"], opened, (0x1234).to_bytes(16, "big")) == KEYS["ticket"]
+
+
+def test_codec_gives_the_known_answers() -> None:
+    assert parse_join(KEYS["join"]) == (7, TAG, 0, 5, KEYS["ticket"])
+    data = encode_join_ok(7, TAG, 1, 9, ("203.0.113.7", 20000))
+    assert data + Hmac(KEYS["device_key"]).tag(data) == KEYS["join_ok"]
+    for wrong in (*(KEYS["join"][:size] for size in range(len(KEYS["join"]))), KEYS["join"] + b"\0", KEYS["join_ok"]):
+        with pytest.raises(ProtocolError):
+            parse_join(wrong)
 
 
 def test_join_is_answered_with_the_reflexive_address_and_fewer_bytes(server: Server) -> None:

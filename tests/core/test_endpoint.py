@@ -1,0 +1,300 @@
+"""Endpoint and ClientEndpoint: invites, sessions, relays, limits. Real sessions; the test is the wire."""
+
+from helpers import raises, unhex
+
+from upeer import connect, endpoint, invite, x25519
+from upeer.clock import ticks_add, ticks_diff
+from upeer.errors import ProtocolError, RemoteError
+from upeer.path import HOST, RELAY, SRFLX
+
+START = (1 << 30) - 3000
+PSK = bytes(range(32))
+DID = "ABCD-123456-GHKLM"
+CLIENT_ID = b"client01"
+CLIENT = ("203.0.113.1", 1000)
+DEVICE = ("203.0.113.2", 2000)
+SERVER = ("198.51.100.1", 3478)
+TAG = b"tag0007"
+LIMITS = (2, 4096, 1024, 1200, 30)
+
+
+class Dice:
+    """Numbers that differ from call to call."""
+
+    def __init__(self, seed):
+        self.state = seed
+
+    def __call__(self, size):
+        data = b""
+        while len(data) < size:
+            self.state = (self.state * 1103515245 + 12345) & 0x3FFFFFFF
+            data += bytes((self.state >> 16 & 255,))
+        return data
+
+
+class World:
+    """A client, a device and the datagrams between them."""
+
+    def __init__(self, limits=LIMITS):
+        self.now = START
+        self.client = connect.ClientEndpoint(limits, Dice(1), START)
+        self.device = endpoint.Endpoint(False, limits, Dice(2), START)
+        self.client.candidates = [(SRFLX, CLIENT)]
+        self.device.candidates = [(SRFLX, DEVICE)]
+        self.buf = bytearray(1600)
+        self.log = []
+        self.count = 0
+        self.drop = False
+
+    def invite(self, **kwargs):
+        self.count += 1
+        invite_id = b"invite%02d" % self.count
+        return invite_id, self.client.invite(1, invite_id, (PSK, DID, CLIENT_ID), **kwargs)
+
+    def handle(self, invite_id, message, source=endpoint.FROM_SERVER, psk=PSK):
+        if self.device.ephemeral is None:
+            self.device.ephemeral = x25519.key_pair(self.device.random_bytes)
+        binding = invite.prologue(1, invite_id, DID, CLIENT_ID)
+        return self.device.handle_invite(invite_id, message, lambda: (psk, binding, 1, "owner"), source, self.now)
+
+    def finish(self, responder, status=0):
+        shared = x25519.shared_secret(responder.private, responder.peer_public)
+        return self.device.finish_invite(responder, shared, status, self.now)
+
+    def connect(self, **kwargs):
+        invite_id, invitation = self.invite(**kwargs)
+        answer, theirs = self.finish(self.handle(invite_id, invitation.message))
+        return self.client.start(invitation, answer, self.now), theirs
+
+    def run(self, duration=200):
+        for _ in range(duration):
+            for sender, receiver, addr, target in (
+                (self.client, self.device, CLIENT, DEVICE),
+                (self.device, self.client, DEVICE, CLIENT),
+            ):
+                self.transfer(sender, receiver, addr, target)
+                deadline = sender.timer()
+                if deadline is not None and ticks_diff(deadline, self.now) <= 0:
+                    sender.handle_timer(self.now)
+            self.now = ticks_add(self.now, 1)
+
+    def transfer(self, sender, receiver, addr, target):
+        for _ in range(99):
+            size = sender.write_datagram(self.buf, self.now)
+            if not size:
+                return
+            start = sender.send_start
+            data = bytearray(self.buf[start : start + size])
+            self.log.append((data[0], sender.send_addr))
+            if sender.send_addr == target and not self.drop:
+                receiver.receive_datagram(data, size, addr, self.now)
+        raise AssertionError("it never stops sending")
+
+
+def events(side):
+    found = []
+    while True:
+        event = side.next_event()
+        if event is None:
+            return found
+        found.append(event)
+
+
+def test_session_carries_a_stream_and_ends():
+    world = World()
+    ours, theirs = world.connect()
+    assert theirs.user == "owner" and ours.exporter == theirs.exporter
+    ours.stream(0).write(b"hello")
+    world.run()
+    assert theirs.paths.active.addr == CLIENT and ours.paths.active.addr == DEVICE
+    assert theirs.stream(0).read(10) == b"hello"
+    ours.close()
+    world.run(3000)
+    assert events(world.device) and events(world.client)
+    assert not world.device.sessions and not world.client.sessions
+    assert world.client.timer() is None and world.device.timer() is None
+
+
+def test_known_invite_gets_the_same_answer_without_work():
+    world = World()
+    invite_id, invitation = world.invite()
+    responder = world.handle(invite_id, invitation.message)
+    assert world.handle(invite_id, invitation.message) is None
+    answer, _ = world.finish(responder)
+    assert world.device.handle_invite(invite_id, invitation.message, None, 0, world.now) == answer
+    assert len(world.device.sessions) == 1
+
+
+def test_wrong_psk_and_garbage_are_dropped_and_keep_the_key_pair():
+    world = World()
+    invite_id, invitation = world.invite()
+    assert world.handle(invite_id, invitation.message, psk=bytes(31) + b"\1") is None
+    pair = world.device.ephemeral
+    assert world.handle(invite_id, bytes(100)) is None
+    assert world.handle(invite_id, b"") is None
+    assert world.device.dropped == 3 and world.device.ephemeral is pair
+    assert world.handle(invite_id, invitation.message)
+    assert world.device.ephemeral is None
+
+
+def test_invite_of_nobody_or_without_key_pair_is_not_answered():
+    world = World()
+    assert world.device.handle_invite(b"invite01", bytes(100), None, 0, world.now) is None
+    world.device.ephemeral = x25519.key_pair(world.device.random_bytes)
+    assert world.device.handle_invite(b"invite01", bytes(100), lambda: None, 0, world.now) is None
+
+
+def test_floods_of_invites_are_limited_and_those_of_the_lan_apart():
+    world = World()
+    asked = []
+    world.device.ephemeral = x25519.key_pair(world.device.random_bytes)
+    for i in range(10000):
+        world.device.handle_invite(b"flood%03d" % (i % 500), bytes(100), lambda: asked.append(1), 1, world.now)
+        world.now = ticks_add(world.now, 1)
+    assert 80 <= len(asked) <= 8 * 10 + 40
+    invite_id, invitation = world.invite()
+    assert world.handle(invite_id, invitation.message)
+
+
+def test_budget_of_invites_is_full_again_after_months():
+    world = World()
+    for wait in (0, 600000000, 500000000, 300000000):
+        world.now = ticks_add(world.now, wait)
+        invite_id, invitation = world.invite()
+        responder = world.handle(invite_id, invitation.message)
+        assert responder, wait
+        world.finish(responder, invite.NOT_ALLOWED)
+
+
+def test_number_of_handshakes_at_once_is_limited():
+    world = World()
+    results = []
+    for _ in range(4):
+        invite_id, invitation = world.invite()
+        results.append(world.handle(invite_id, invitation.message))
+    assert [result is not None for result in results] == [True, True, False, False]
+
+
+def test_too_many_sessions_is_said_and_silent_ones_make_room():
+    world = World()
+    world.connect(), world.connect()
+    invite_id, invitation = world.invite()
+    answer, session = world.finish(world.handle(invite_id, invitation.message))
+    assert session is None
+    error = raises(RemoteError, world.client.start, invitation, answer, world.now)
+    assert error.code == invite.TOO_MANY_SESSIONS
+    world.drop = True
+    world.run(4000)
+    assert world.connect()[1]
+    assert len(world.device.sessions) == 2
+
+
+def test_refusal_is_told_to_the_client():
+    world = World()
+    invite_id, invitation = world.invite()
+    answer, session = world.finish(world.handle(invite_id, invitation.message), invite.OUT_OF_MEMORY)
+    assert session is None
+    assert raises(RemoteError, world.client.start, invitation, answer, world.now).code == invite.OUT_OF_MEMORY
+    assert not world.device.sessions
+
+
+def test_session_that_nothing_came_through_ends_after_10_s():
+    world = World()
+    world.connect()
+    world.drop = True
+    world.run(9000)
+    assert world.device.sessions and not events(world.device)
+    world.run(12000)
+    assert events(world.device)[0][1][1] == 10
+    assert not world.device.sessions
+
+
+def test_forged_answer_leaves_room_for_the_real_one():
+    world = World()
+    invite_id, invitation = world.invite()
+    answer, _ = world.finish(world.handle(invite_id, invitation.message))
+    raises(ProtocolError, world.client.start, invitation, answer[:-1] + b"\0", world.now)
+    assert not world.client.sessions
+    assert world.client.start(invitation, answer, world.now)
+
+
+def test_signalling_and_stun_are_left_to_the_owner():
+    world = World()
+    for first in (0x00, 0x01, 0x80, 0x92, 0xA0, 0xBF, 0xC1, 0xFF):
+        assert not world.device.receive_datagram(bytearray((first,)) + bytes(60), 61, CLIENT, world.now)
+    assert not world.device.receive_datagram(bytearray(10), 0, CLIENT, world.now)
+    assert world.device.dropped == 0
+
+
+def test_foreign_packets_of_every_size_are_dropped():
+    world = World()
+    _, theirs = world.connect()
+    for first in (0x40, 0x7F, 0xC0, 0xA1):
+        for size in range(1, 100):
+            data = bytearray((first,)) + bytes(theirs.connection_id) + bytes(100)
+            assert world.device.receive_datagram(data, size, CLIENT, world.now)
+    assert world.device.dropped == 4 * 99
+    assert len(theirs.paths.all) == 1
+
+
+def check_mode(allow, sent, used):
+    world = World()
+    world.client.candidates = [(HOST, ("192.168.1.2", 1)), (SRFLX, CLIENT)]
+    world.device.candidates = [(HOST, ("192.168.1.3", 1)), (SRFLX, DEVICE)]
+    invite_id, invitation = world.invite(relays=[(1, SERVER, TAG, b"c" * 16, b"d" * 16, bytes(96))], allow=allow)
+    responder = world.handle(invite_id, invitation.message)
+    assert [candidate[0] for candidate in responder.peer.candidates] == sent
+    session = world.client.start(invitation, world.finish(responder)[0], world.now)
+    assert [path.kind for path in session.paths.all] == used
+    assert len(world.client.relays_of(session)) == (RELAY in used)
+
+
+def test_mode_all_uses_every_kind():
+    check_mode(connect.ALL, [HOST, SRFLX, RELAY], [HOST, SRFLX, RELAY])
+
+
+def test_mode_lan_only_uses_host_candidates():
+    check_mode(connect.LAN_ONLY, [HOST], [HOST])
+
+
+def test_mode_direct_only_uses_no_relay():
+    check_mode(connect.DIRECT_ONLY, [HOST, SRFLX], [HOST, SRFLX])
+
+
+def test_mode_relay_only_tells_no_address():
+    check_mode(connect.RELAY_ONLY, [RELAY], [RELAY])
+
+
+def test_both_ends_join_the_relay_with_their_own_keys():
+    world = World()
+    ours, theirs = world.connect(relays=[(1, SERVER, TAG, b"c" * 16, b"d" * 16, bytes(96))])
+    for side, member in ((0, world.client), (1, world.device)):
+        size = member.write_datagram(world.buf, world.now)
+        assert member.send_addr == SERVER and member.send_start == 0
+        assert bytes(world.buf[:12]) == unhex("a0010103") + TAG + bytes((side,))
+        assert size == 12 + 4 + 1 + 96 + 16
+    world.run(100)
+    assert (0xC0, SERVER) in world.log and (0x40, DEVICE) in world.log
+
+
+def test_sessions_take_turns():
+    world = World()
+    pairs = [world.connect() for _ in range(2)]
+    world.run()
+    for ours, _ in pairs:
+        assert ours.send_datagram(0, bytes(900)) and ours.send_datagram(0, bytes(900))
+    order = []
+    while world.client.write_datagram(world.buf, world.now):
+        order.append(bytes(world.buf[9:12]))
+    ids = [theirs.connection_id for _, theirs in pairs]
+    assert order[:4] in ([ids[0], ids[1]] * 2, [ids[1], ids[0]] * 2)
+
+
+def test_change_of_address_joins_and_challenges_anew():
+    world = World()
+    world.connect(relays=[(1, SERVER, TAG, b"c" * 16, b"d" * 16, bytes(96))])
+    world.run(1000)
+    world.log.clear()
+    world.device.on_address_change(world.now)
+    world.run(1)
+    assert (0xA0, SERVER) in world.log and (0xC0, SERVER) in world.log and (0x40, CLIENT) in world.log
