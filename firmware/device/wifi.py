@@ -59,3 +59,21 @@ class Wifi:
             self.wlan.disconnect()
         except OSError:
             self.wlan.active(False)  # the driver refuses while it is confused; start from cold
+
+
+def credentials(store) -> tuple:
+    """Return (ssid, password), sealed in `store`; a development network in /wifi.json moves there first."""
+    import json
+    import os
+
+    try:
+        with open("/wifi.json") as file:
+            network = json.load(file)
+        store.set("wifi", json.dumps([network["ssid"], network["password"] or ""]).encode())
+        os.remove("/wifi.json")
+    except OSError:
+        pass  # none there
+    saved = store.get("wifi")
+    if not saved:
+        raise ValueError("no network stored: build the image with --wifi, or provision the device")
+    return tuple(json.loads(saved))
