@@ -32,6 +32,7 @@ SHIMS = Path(__file__).parent / "shims"
 OUTPUT_LIMIT = 1 << 20
 _RAW_BANNER = b"raw REPL; CTRL-B to exit\r\n>"
 _TICK_S = 0.2
+_BOOT_TICK_S = 0.01
 _HEADLINES = {
     "hard": b"\r\nrst:0xc (SW_CPU_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\r\n",
     "wdt": b"\r\nrst:0x8 (TG1WDT_SYS_RESET)\r\n",
@@ -73,6 +74,7 @@ class VirtualBoard:
         self._inner = -1
         self._typed: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._pending = bytearray()
+        self._ready = False
         self._unread = False
         self._raw = False
         self._held = b""
@@ -108,11 +110,11 @@ class VirtualBoard:
     def alive(self) -> bool:
         return self._thread.is_alive()
 
-    def wait_for(self, text: str, timeout: float = 10.0) -> str:
-        """Return the output once it holds `text`; TimeoutError quotes its end."""
+    def wait_for(self, text: str, timeout: float = 10.0, count: int = 1) -> str:
+        """Return the output once it holds `text` `count` times since the start; TimeoutError quotes its end."""
         end = time.monotonic() + timeout
         with self._news:
-            while text.encode() not in self._output:
+            while self._output.count(text.encode()) < count:
                 left = end - time.monotonic()
                 if left <= 0 or not self.alive:
                     tail = self._output[-500:].decode("utf-8", "replace")
@@ -211,7 +213,7 @@ class VirtualBoard:
     # -- one life after the other -----------------------------------------------------------------------------
 
     def _environment(self, cause: str) -> dict[str, str]:
-        own = {"UPEER_BOARD": str(self.folder), "UPEER_CAUSE": str(_CAUSES[cause])}
+        own = {"UPEER_BOARD": str(self.folder), "UPEER_CAUSE": str(_CAUSES[cause]), "UPEER_TTY": terminal.MARKS}
         bind = self.settings.bind
         optional = {"UPEER_BIND": bind, "UPEER_IP": bind or self._address(), "UPEER_RAW": "1" if self._raw else ""}
         optional["UPEER_QUEUE"] = str(self.settings.datagram_queue or "")
@@ -243,6 +245,7 @@ class VirtualBoard:
         os.close(slave)
         self._process, self._inner, self._pid = process, master, process.pid
         self._prompt_wanted = self._raw
+        self._ready = False
         self.lives += 1
 
     def _kill(self, number: int) -> None:
@@ -275,11 +278,14 @@ class VirtualBoard:
                 self._news.notify_all()
 
     def _pump(self) -> None:
-        """Wait a little for bytes from either side, and pass them on; what the interpreter cannot take yet waits."""
+        """Wait a little for bytes from either side, and pass them on; what the board cannot take yet waits."""
         while not self._typed.empty():
             self._pending += self._typed.get()
+        if not self._ready:
+            self._ready = terminal.is_ready(self._inner)
         readers = [self._inner] if len(self._pending) > terminal.CHUNK else [self._inner, self._outer]
-        ready, writable, _ = select.select(readers, [self._inner] if self._pending else [], [], _TICK_S)
+        writers = [self._inner] if self._pending and self._ready else []
+        ready, writable, _ = select.select(readers, writers, [], _TICK_S if self._ready else _BOOT_TICK_S)
         if self._outer in ready:
             self._unread = False
             self._pending += terminal.read(self._outer)
@@ -298,7 +304,7 @@ class VirtualBoard:
 
     def _from_board(self, data: bytes) -> None:
         """Show what the interpreter printed, with the line ends that the chip prints."""
-        if terminal.is_cooked(self._inner):
+        if terminal.is_text(self._inner):
             data = data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
         if self._prompt_wanted:
             self._enter_raw(data)

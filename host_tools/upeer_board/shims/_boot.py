@@ -3,6 +3,7 @@
 import os
 import sys
 
+import _terminal
 import vfs
 from esp32 import Partition
 
@@ -41,7 +42,9 @@ def _wants(name: str) -> bool:
 def start(scope: dict) -> None:
     """Run boot.py and main.py in the namespace that the REPL sees."""
     del scope["_boot"], sys.modules["_boot"]
-    if mount():
+    mounted = mount()
+    _terminal.open()
+    if mounted:
         for name in ("boot.py", "main.py"):
             if _wants(name):
                 execfile(name, scope)  # noqa: F821 - a builtin of the unix port
