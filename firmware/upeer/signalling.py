@@ -92,7 +92,9 @@ class Question:
                 self.dropped += 1
             elif data[0] == COOKIE:
                 self._handle_cookie(data, now)
-            elif self._state == _ASKED:
+            elif self._state != _ASKED:
+                self.dropped += 1
+            else:
                 self._handle_answer(bytes(data), now)  # type: ignore[attr-defined]
         except ProtocolError:
             self.dropped += 1
