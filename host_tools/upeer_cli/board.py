@@ -91,6 +91,8 @@ def _describe_image(manifest: dict[str, Any], out: Path) -> str:
     rows = [f"{part['offset']:#9x} {part['size']:9} {part['file']}" for part in manifest["parts"]]
     if "flash" in manifest:
         rows.append(f"{0:#9x} {manifest['flash']['size']:9} flash.bin (all of it)")
+    if "flash" in manifest and manifest["chip"] != "unix":
+        rows.append(f"Write it: esptool --chip {manifest['chip']} write-flash 0 {out / 'flash.bin'}")
     title = f"{manifest['board']} in {out}, {len(manifest['files'])} files, licence {manifest['did'] or 'none'}"
     return "\n".join([title, "   offset     bytes file", *rows])
 

@@ -184,3 +184,23 @@ def test_command_refuses_in_one_line(project, tmp_path, capfd, arguments, code, 
     assert run(["image", "build", "--out", str(tmp_path / "o"), *arguments]) == code
     out, err = capfd.readouterr()
     assert out == "" and text in err and err.count("\n") == 1
+
+
+def test_command_takes_a_licence_from_the_platform(project, tmp_path, capfd):
+    shop, out = str(tmp_path / "shop"), tmp_path / "o"
+    assert run(["platform", "init", shop, "--master", "127.0.0.1:7000"]) == 0
+    capfd.readouterr()
+    assert run(["licence", "issue", shop, "--json"]) == 0
+    did = json.loads(capfd.readouterr().out)["licences"][0]["did"]
+    arguments = ["image", "build", "--board", "UNIX", "--out", str(out), "--platform", shop]
+    assert run([*arguments, "--licence", did]) == 0
+    record, which, faults = fctry.decode_image((out / "fctry.bin").read_bytes())
+    assert (record["did"], which, faults) == (did, 1, []) and len(record["licence_key"]) == 32
+    capfd.readouterr()
+    assert run([*arguments, "--licence", "ABCD-999999-AAAAA"]) != 0
+    assert capfd.readouterr().err.count("\n") == 1
+
+
+def test_command_lists_boards(capfd):
+    assert run(["board", "list", "--json"]) == 0
+    assert {row["name"]: row["chip"] for row in json.loads(capfd.readouterr().out)}["ESP32_GENERIC_C3"] == "esp32c3"
