@@ -1,5 +1,9 @@
-"""µpeer on a device: `Device` is what applications use."""
+"""µpeer on a device: `from device import Device` is what applications use; it is loaded when asked for."""
 
-from device.api import Device
 
-__all__ = ("Device",)
+def __getattr__(name: str):
+    if name != "Device":
+        raise AttributeError(name)
+    from device.api import Device
+
+    return Device

@@ -13,7 +13,7 @@ HEADER_SIZE = 16
 _MAGIC = b"uPfc"
 _VERSION = 1
 
-# name, type, kind, required. Kinds: t text, k key of 32 bytes, n number 1..255
+# name, type, kind, required. Kinds: t text, k key of 32 bytes, s setup code of 10 bytes, n number 1..255
 FIELDS = (
     ("did", 1, "t", True),
     ("licence_key", 2, "k", True),
@@ -21,7 +21,7 @@ FIELDS = (
     ("crc_key", 4, "k", True),
     ("p2p_key", 5, "k", True),
     ("init_string", 6, "t", True),
-    ("setup_code", 7, "t", False),
+    ("setup_code", 7, "s", False),
     ("previous_key_id", 8, "n", False),
     ("previous_crc_key", 9, "k", False),
     ("previous_p2p_key", 10, "k", False),
@@ -32,7 +32,7 @@ def _check(name: str, kind: str, value) -> None:
     """Raise ValueError unless `value` is usable: no empty text, no key of another size or all zero, no number 0."""
     if kind == "t" and value:
         return
-    if kind == "k" and len(value) == 32 and any(value):
+    if kind in "ks" and len(value) == (32 if kind == "k" else 10) and any(value):
         return
     if kind == "n" and 0 < value < 256:
         return

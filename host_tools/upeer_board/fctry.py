@@ -1,6 +1,6 @@
 """The host's side of the licence partition: the codec is the device's own, firmware/device/fctry.py.
 
-A licence file is either such an image (4 or 8 KiB) or JSON with the record's fields, keys in hex.
+A licence file is either such an image (4 or 8 KiB) or JSON with the record's fields, keys and setup code in hex.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def parse_licence(data: bytes) -> Record:
 
 
 def _value(value: Any, kind: str) -> Any:
-    return bytes.fromhex(value) if kind == "k" else int(value) if kind == "n" else str(value)
+    return bytes.fromhex(value) if kind in "ks" else int(value) if kind == "n" else str(value)
 
 
 def burn(flash: Path, licence: Record | bytes) -> None:

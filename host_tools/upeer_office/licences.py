@@ -188,7 +188,7 @@ class Office:
         current, *before = self.platform.generations
         record: dict[str, Any] = {"did": licence.did, "licence_key": licence.licence_key, "key_id": current.key_id}
         record |= {"crc_key": current.crc_key, "p2p_key": current.p2p_key, "init_string": current.device_init}
-        record["setup_code"] = names.encode_setup_code(licence.setup_code)
+        record["setup_code"] = licence.setup_code
         for old in before:
             record["previous_key_id"] = old.key_id
             record |= {"previous_crc_key": old.crc_key, "previous_p2p_key": old.p2p_key}
@@ -250,6 +250,6 @@ class Office:
 
 
 def device_record(platform_dir: str | Path, did: str, office_key_file: str | Path | None = None) -> dict[str, Any]:
-    """Return one device's fctry record: did, licence_key, key_id, crc_key, p2p_key, init_string, setup_code (text)."""
+    """Return one device's fctry record: did, licence_key, key_id, crc_key, p2p_key, init_string, setup_code (10 bytes)."""
     with Office.open(Path(platform_dir), Path(office_key_file) if office_key_file else None) as office:
         return office.device_record(did)

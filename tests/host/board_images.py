@@ -14,7 +14,7 @@ RECORD = {
     "crc_key": b"C" * 32,
     "p2p_key": b"P" * 32,
     "init_string": "BwAA",
-    "setup_code": "0123-4567-89AB-CDEF",
+    "setup_code": b"S" * 10,
 }
 _CORE = ("__init__.py", "compat.py", "errors.py", "crypto.py", "crypto_cpython.py")
 
