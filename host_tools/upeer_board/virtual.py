@@ -44,7 +44,7 @@ _ENDS = {0: "soft", -signal.SIGALRM: "soft", -signal.SIGUSR1: "hard", -signal.SI
 
 @dataclass
 class Settings:
-    """How a board runs. Of `heap` the shims take 26 KB, on 64 bits, for what the chip has in C in its flash.
+    """How a board runs. Of `heap` the shims take 25 KB, on 64 bits, for what the chip has in C in its flash.
 
     `datagram_queue` 0 leaves the host's socket buffers as they are; `netns` needs root.
     """

@@ -1,6 +1,9 @@
 """The board's folder on the host, out of its own file system's sight. Without one (tests), state lives in RAM."""
 
-folder = None  # a VfsPosix, set by start.py
+import sys
+
+folder = None  # a VfsPosix, set by start.py, of the folder `path`
+path = ""
 _ram = {}
 
 
@@ -22,3 +25,18 @@ def write(name: str, data: bytes) -> None:
         return
     with folder.open("/state/" + name, "wb") as file:
         file.write(data)
+
+
+def load(name: str):
+    """Return a module of the shims, loaded when it is first needed: what nobody uses costs no heap."""
+    if name in sys.modules or folder is None:
+        return __import__(name)
+    import vfs
+
+    vfs.mount(vfs.VfsPosix(path + "/state/shims"), "/.shims")
+    sys.path.insert(0, "/.shims")
+    try:
+        return __import__(name)
+    finally:
+        sys.path.pop(0)
+        vfs.umount("/.shims")

@@ -5,7 +5,6 @@ NVS is a log of records in the `nvs` partition; Espressif's own page format is n
 """
 
 import struct
-from binascii import crc32
 
 import _host
 
@@ -42,7 +41,7 @@ class Partition:
 
     def __init__(self, which, block_size=_BLOCK):
         if which == self.BOOT or which == self.RUNNING:
-            self._info = _boot_app()
+            self._info = _host.load("_ota").boot_app()
         else:
             found = [row for row in _rows() if row[4] == which]
             if not found:
@@ -86,74 +85,14 @@ class Partition:
         return 0
 
     def set_boot(self):
-        _set_boot(self._info)
+        _host.load("_ota").set_boot(self._info)
 
     def get_next_update(self):
-        slots = _app_slots()
-        current = _boot_app()
-        at = slots.index(current) if current in slots else -1
-        return Partition(slots[(at + 1) % len(slots)][4])
+        return Partition(_host.load("_ota").next_app())
 
     @classmethod
     def mark_app_valid_cancel_rollback(cls):
-        _write_otadata(_otadata()[0], 2)
-
-
-def _app_slots():
-    """Return the OTA slots."""
-    slots = [row for row in _rows() if row[0] == 0 and row[1] & 0xF0 == 0x10]
-    if not slots:
-        raise OSError(-0x105, "ESP_ERR_NOT_FOUND")
-    return slots
-
-
-def _otadata():
-    """Return (sequence, sector, offset of the partition); sequence 0 when no slot was ever chosen."""
-    best, sector = 0, 1
-    base = [row for row in _rows() if row[0] == 1 and row[1] == 0]
-    if not base:
-        raise OSError(-0x105, "ESP_ERR_NOT_FOUND")
-    for at in (0, 1):
-        _flash.seek(base[0][2] + at * _BLOCK)
-        entry = _flash.read(32)
-        sequence, crc = struct.unpack("<I24xI", entry)
-        # ESP-IDF: CRC of the sequence alone, started from all ones: 4743989A for sequence 1
-        if sequence != 0xFFFFFFFF and crc == crc32(entry[:4], 0xFFFFFFFF) and sequence > best:
-            best, sector = sequence, at
-    return best, sector, base[0][2]
-
-
-def _boot_app():
-    """Return the row that boots: what otadata says, else the first app."""
-    apps = [row for row in _rows() if row[0] == 0]
-    try:
-        sequence = _otadata()[0]
-        slots = _app_slots()
-    except OSError:
-        return apps[0]
-    return slots[(sequence - 1) % len(slots)] if sequence else apps[0]
-
-
-def _write_otadata(sequence, state):
-    """Write the entry of `sequence`, in the sector that does not hold the one before."""
-    current, sector, base = _otadata()
-    if not sequence:
-        return
-    if sequence != current:
-        sector ^= 1
-    head = struct.pack("<I", sequence)
-    _flash.seek(base + sector * _BLOCK)
-    _flash.write(head + b"\xff" * 20 + struct.pack("<II", state, crc32(head, 0xFFFFFFFF)))
-
-
-def _set_boot(info):
-    slots = _app_slots()
-    sequence = _otadata()[0] + 1
-    while slots[(sequence - 1) % len(slots)] != info:
-        if info not in slots:
-            raise OSError(-0x102, "ESP_ERR_INVALID_ARG")
-        sequence += 1
-    _write_otadata(sequence, 0)
+        _host.load("_ota").mark_valid()
 
 
 class NVS:

@@ -10,6 +10,7 @@ sys.path[:] = ["/.shims"]
 import _host
 
 _host.folder = vfs.VfsPosix(_folder)
+_host.path = _folder
 for _name in ("esp32", "machine", "socket", "network", "_terminal", "_boot"):
     __import__(_name)
 vfs.umount("/.shims")
