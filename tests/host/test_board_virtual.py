@@ -327,5 +327,5 @@ def test_command_runs_until_told_to_stop(folder, tmp_path, number):
 
 
 def test_seldom_used_parts_of_machine_are_there(board):
-    script = "from machine import Pin, RTC, freq; p = Pin(2, Pin.OUT); p.on(); print(p.value(), len(RTC().datetime()), freq())"
-    assert mpremote(board, "exec", script) == "1 8 160000000\n"
+    script = "from machine import Pin, RTC, freq; p = Pin(2, Pin.OUT); p.on()\n"
+    assert mpremote(board, "exec", script + "print(p.value(), len(RTC().datetime()), freq())") == "1 8 160000000\n"
