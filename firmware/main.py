@@ -2,7 +2,7 @@
 
 import asyncio
 
-from device import Device
+from device.api import Device
 
 
 async def main(device) -> None:
