@@ -5,7 +5,8 @@ Shells set the don't-fragment flag, and drop silently what the system refuses to
 
 from upeer.compat import const
 
-_SIZES = (65000, 32000, 16384, 8952, 1452)  # loopback, jumbo frames, Ethernet with a PPPoE header
+_BASE = const(1200)
+_SIZES = (32000, 16384, 8952, 1452)  # loopback, jumbo frames, Ethernet with a PPPoE header
 _TRIES = const(2)
 
 
@@ -14,14 +15,18 @@ class MtuSearch:
 
     def __init__(self, limit: int):
         self._sizes = [limit] + [size for size in _SIZES if size < limit]
-        self.restart()
+        self._begin()
 
-    def restart(self) -> None:
-        """Search anew: another path."""
+    def _begin(self) -> None:
         self.size = self._sizes[0]
         self._next = 0
         self._tries = 0
         self._probed = 0
+
+    def restart(self, recovery) -> None:
+        """Search anew: another path."""
+        recovery.packet_size = _BASE
+        self._begin()
 
     def write(self, view, pos: int) -> int:
         """Write a PING and padding that fill a packet of `size`, all prefixes counted; return the plaintext's end."""
@@ -32,18 +37,19 @@ class MtuSearch:
         self.size = 0
         return end
 
-    def on_result(self, is_acked: bool) -> int:
-        """Handle the fate of a probe; return the packet size that now holds, or 0."""
+    def on_result(self, is_acked: bool, recovery) -> None:
+        """Handle the fate of a probe: use the size, or try the next one."""
         probed = self._probed
         self._probed = 0
         if not probed:
-            return 0
+            return
         if is_acked:
-            return probed
+            recovery.packet_size = probed
+            recovery.window = max(recovery.window, 10 * probed)
+            return
         self._tries += 1
         if self._tries == _TRIES:
             self._tries = 0
             self._next += 1
         if self._next < len(self._sizes):
             self.size = self._sizes[self._next]
-        return 0

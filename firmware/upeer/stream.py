@@ -1,6 +1,6 @@
 """A stream: a send and a receive buffer of fixed size, RFC 9000 sections 2 to 4 and protocol 7.3. Called by `session`.
 
-Buffers are rings: the byte at stream offset n stands at n modulo the size. They are made at first use. One copy of bytes
+Buffers are rings: the byte at stream offset n stands at n modulo the size. They are made at first use. A copy
 allocates a view, two where it passes the ring's end, and nothing else.
 """
 
@@ -8,20 +8,19 @@ from struct import pack_into
 
 from upeer.compat import const
 from upeer.errors import LocalError, RemoteError
-from upeer.frames import bad, encode_reset, encode_stop
+from upeer.frames import bad
 from upeer.ranges import Ranges
-from upeer.varint import put_varint
+from upeer.varint import encode, put_varint
 
-EVENT_STREAM_OPENED = const(0)
-EVENT_READABLE = const(1)
-EVENT_WRITABLE = const(2)
-
+_RESET_STREAM = const(0x04)
+_STOP_SENDING = const(0x05)
 _STREAM = const(0x08)
 _HEADER_SIZE = const(17)  # of a STREAM frame with a large offset
 _FLOW_CONTROL = const(3)
 _MAX_GAPS = const(64)
+_MAX_DATA = const(0x100)  # in session.pending, as bit c is MAX_STREAM_DATA of channel c
+_WRITABLE = const(0x10000)  # in session.flags, shifted by the channel
 
-_FIN_NONE = const(0)
 _FIN_WANTED = const(1)
 _FIN_SENT = const(2)
 _FIN_ACKED = const(3)
@@ -49,132 +48,6 @@ def copy_out(ring, offset: int, target, pos: int, size: int) -> None:
         target[pos + first : pos + size] = ring[: size - first]
 
 
-class SendBuffer:
-    """Bytes from the first that is not acknowledged (`start`) over the first never sent (`next`) to `end`."""
-
-    def __init__(self, session, stream_id: int, size: int, limit: int):
-        self.start = 0
-        self.next = 0
-        self.end = 0
-        self.limit = limit  # the peer's flow control
-        self.size = size
-        self.fin = _FIN_NONE
-        self.reset_code = None
-        self.is_hungry = False  # the application had more than there was room for
-        self.sent_offset = 0  # the piece in the frame written last
-        self.sent_length = 0
-        self._session = session
-        self._stream_id = stream_id
-        self._ring = None
-        self._lost = Ranges()
-        self._acked = Ranges()
-
-    def write(self, data, pos: int) -> int:
-        """Take what there is room for of data[pos:]; return how many bytes that is."""
-        if self._ring is None:
-            self._ring = memoryview(bytearray(self.size))
-        wanted = len(data) - pos
-        size = self.size - self.end + self.start
-        if wanted < size:
-            size = wanted
-        self.is_hungry = wanted > size
-        if size <= 0:
-            return 0
-        copy_in(self._ring, self.end, memoryview(data), pos, size)
-        self.end += size
-        return size
-
-    def write_frame(self, view, pos: int, end: int, credit: int) -> int:
-        """Write a STREAM frame into view[pos:end] if there is something to send; return the position behind it.
-
-        `credit` is how much more the session's flow control allows. The piece is then in sent_offset, sent_length.
-        """
-        bounds = self._lost.bounds
-        if bounds:
-            offset = bounds[0]
-            size = bounds[1] - offset
-        else:
-            offset = self.next
-            size = (self.end if self.end < self.limit else self.limit) - offset
-            if size > credit:
-                size = credit
-        room = end - pos - _HEADER_SIZE
-        if size > room:
-            size = room
-        fin = 1 if self.fin == _FIN_WANTED and offset + size == self.end else 0
-        if size <= 0 and not (fin and size == 0):
-            return pos
-        view[pos] = _STREAM + fin
-        pos = put_varint(view, pos + 1, self._stream_id)
-        if offset <= 0x3FFFFFFF and size < 0x4000:
-            pack_into(">HHH", view, pos, offset >> 16 | 0x8000, offset & 0xFFFF, size | 0x4000)
-            pos += 6
-        else:
-            pos = put_varint(view, put_varint(view, pos, offset), size)
-        if size:
-            copy_out(self._ring, offset, view, pos, size)
-        self._on_frame(offset, size, fin)
-        return pos + size
-
-    def _on_frame(self, offset: int, size: int, fin: int) -> None:
-        self.sent_offset = offset
-        self.sent_length = size << 1 | fin
-        if fin:
-            self.fin = _FIN_SENT
-        if self._lost.bounds:
-            self._session.retransmitted += size
-            self._lost.subtract(offset, offset + size)
-        else:
-            self.next = offset + size
-
-    def on_acked(self, offset: int, length: int) -> None:
-        """Handle the delivery of a piece."""
-        end = offset + (length >> 1)
-        if length & 1:
-            self.fin = _FIN_ACKED
-        if self._lost.bounds:
-            self._lost.subtract(offset, end)
-        bounds = self._acked.bounds
-        if offset > self.start:
-            if end > offset:
-                self._acked.add(offset, end)
-            return
-        if end > self.start:
-            self.start = end
-        while bounds and bounds[0] <= self.start:
-            bounds.pop(0)
-            end = bounds.pop(0)
-            if end > self.start:
-                self.start = end
-        if self.start == self.end or (self.is_hungry and (self.size - self.end + self.start) * 4 >= self.size):
-            self._session.notify(EVENT_WRITABLE, self._stream_id & 7)
-
-    def on_lost(self, offset: int, length: int) -> None:
-        """Send a piece again, as far as it has not come by another packet."""
-        end = offset + (length >> 1)
-        if length & 1 and self.fin == _FIN_SENT:
-            self.fin = _FIN_WANTED
-        if offset < self.start:
-            offset = self.start
-        if offset < end and self.reset_code is None:
-            self._lost.add(offset, end)
-            bounds = self._acked.bounds
-            for i in range(0, len(bounds), 2):
-                self._lost.subtract(bounds[i], bounds[i + 1])
-
-    def drop(self, fin: int) -> None:
-        """Forget all data; `fin` tells how the end was, or will be, told to the peer."""
-        self.fin = fin
-        self.start = self.end = self.next
-        self._lost.bounds.clear()
-        self._acked.bounds.clear()
-        self.is_hungry = False
-
-    def on_reset_acked(self) -> None:
-        """Handle the delivery of our RESET_STREAM."""
-        self.fin = _FIN_ACKED
-
-
 class ReceiveBuffer:
     """Bytes from the first not yet read (`start`) over the first missing one (`ready`) to the last one come (`top`)."""
 
@@ -186,7 +59,7 @@ class ReceiveBuffer:
         self.limit = size
         self.size = size
         self.reset_code = None
-        self.is_stopped = False
+        self._is_stopped = False
         self._session = session
         self._channel = channel
         self._ring = None
@@ -200,97 +73,123 @@ class ReceiveBuffer:
         end = offset + size
         self._check_size(end, fin)
         ready = self.ready
-        if offset < ready:
-            pos += ready - offset
-            size -= ready - offset
-            offset = ready
-        if size > 0:
+        if end > ready:
+            if offset < ready:
+                pos += ready - offset
+                offset = ready
             bounds = self._ranges.bounds
-            if offset > ready and len(bounds) >= 2 * _MAX_GAPS:
+            if len(bounds) >= 2 * _MAX_GAPS and offset > ready:
                 raise MemoryError
-            if not self.is_stopped:
+            if not self._is_stopped:
                 if self._ring is None:
                     self._ring = memoryview(bytearray(self.size))
-                copy_in(self._ring, offset, source, pos, size)
-            if offset == ready and not bounds:
-                self.ready = end
-            else:
+                copy_in(self._ring, offset, source, pos, end - offset)
+            if offset > ready or bounds:
                 self._ranges.add(offset, end)
                 if bounds[0] == ready:
                     bounds.pop(0)
                     self.ready = bounds.pop(0)
+            else:
+                self.ready = end
         if fin:
             self.final = end
-        if self.is_stopped:
+        if self._is_stopped:
             self._consume(self.ready - self.start)
         return self.ready > ready or (fin and self.ready == end)
 
     def _check_size(self, end: int, is_final) -> None:
         """Check that the stream may reach to `end`, and count what is new in it."""
         grown = end - self.top
-        if (self.final >= 0 and (grown > 0 or is_final and grown)) or (is_final and grown < 0):
+        if is_final and grown < 0 or self.final >= 0 and (grown > 0 or is_final and grown):
             bad("final size")
         if grown > 0:
-            if end > self.limit:
-                raise RemoteError(_FLOW_CONTROL, "stream")
-            self._session.on_received(grown)
+            session = self._session
+            session.data_received += grown
+            if end > self.limit or session.data_received > session.data_limit:
+                raise RemoteError(_FLOW_CONTROL, "flow control")
             self.top = end
 
     def on_reset(self, code: int, final: int) -> None:
         """Handle RESET_STREAM: what was not read is gone."""
         self._check_size(final, True)
-        if self.final < 0 or self.ready < final:
-            self.final = final
+        if self.ready < final or self.final < 0:
+            self.final = self.ready = final
             self.reset_code = code
             self._ranges.bounds.clear()
-            self.ready = final
             self._consume(final - self.start)
 
     def read_into(self, target) -> int:
         """Move what has come, as much as fits, into `target`; return how many bytes that is."""
-        size = self.ready - self.start
-        if size > len(target):
-            size = len(target)
-        if size > 0:
+        size = min(self.ready - self.start, len(target))
+        if size:
             copy_out(self._ring, self.start, memoryview(target), 0, size)
             self._consume(size)
         return size
 
     def _consume(self, size: int) -> None:
+        """Move `start`; when half of a window is free the peer is told."""
         self.start += size
         session = self._session
-        if session is not None:
-            session.on_consumed(size)
-            if self.final < 0 and (self.start + self.size - self.limit) * 2 >= self.size:
-                session.want_max_stream_data(self._channel)
+        if session is None:
+            return
+        session.data_consumed += size
+        if (session.data_consumed + session.data_window - session.data_limit) * 2 >= session.data_window:
+            session.pending |= _MAX_DATA
+        if self.final < 0 and (self.start + self.size - self.limit) * 2 >= self.size:
+            session.pending |= 1 << self._channel
 
-    def skip(self) -> None:
+    def stop(self) -> None:
         """Drop what could be read, and all that comes from now on."""
-        self.is_stopped = True
+        self._is_stopped = True
         self._consume(self.ready - self.start)
 
     def retire(self) -> None:
-        """Leave the session: a new generation has come. What is still here can be read on."""
-        self._session.on_consumed(self.ready - self.start)
+        """Leave the session: a new generation has come. What is still here can be read on, at nobody's expense."""
+        start = self.start
+        self._consume(self.ready - start)
+        self.start = start
         self._session = None
 
 
 class Stream:
-    """One generation of a channel, both directions. Made by `Session.stream` or by the peer's first frame."""
+    """One generation of a channel, both directions. Made by `Session.stream` or by the peer's first frame.
+
+    Outgoing bytes go from the first that is not acknowledged (`start`) over the first never sent (`next`) to `end`.
+    """
 
     def __init__(self, session, stream_id: int, size: int, limit: int):
         self.id = stream_id
         self.channel = stream_id & 7
-        self.outgoing = SendBuffer(session, stream_id, size, limit)
-        self.incoming = ReceiveBuffer(session, self.channel, size)
+        self.incoming = ReceiveBuffer(session, stream_id & 7, size)
         self.stopped_code = None  # the peer's STOP_SENDING
+        self.start = 0
+        self.next = 0
+        self.end = 0
+        self.limit = limit  # the peer's flow control
+        self.fin = 0
+        self.sent_offset = 0  # the piece in the frame written last
+        self.sent_length = 0
+        self._size = size
+        self._is_hungry = False  # the application had more than there was room for
         self._session = session
+        self._ring = None
+        self._lost = Ranges()
+        self._acked = Ranges()
 
     def write(self, data, offset: int = 0) -> int:
         """Queue data[offset:]; return how many bytes were taken: fewer, even 0, when the buffer is full."""
-        if self.outgoing.fin or self.outgoing.reset_code is not None:
+        if self.fin:
             raise LocalError("stream is finished")
-        return self.outgoing.write(data, offset) if self._session.is_open else 0
+        wanted = len(data) - offset
+        size = min(wanted, self.room)
+        self._is_hungry = wanted > size
+        if size <= 0 or not self._session.is_open:
+            return 0
+        if self._ring is None:
+            self._ring = memoryview(bytearray(self._size))
+        copy_in(self._ring, self.end, memoryview(data), offset, size)
+        self.end += size
+        return size
 
     def read_into(self, buf) -> int:
         """Move received bytes into `buf` (bytearray or view); return their number, 0 if there are none now."""
@@ -310,16 +209,16 @@ class Stream:
     @property
     def unacked(self) -> int:
         """How many written bytes the peer has not acknowledged."""
-        return self.outgoing.end - self.outgoing.start
+        return self.end - self.start
 
     @property
     def room(self) -> int:
         """How many bytes `write` would take now."""
-        return self.outgoing.size - self.unacked
+        return self._size - self.end + self.start
 
     @property
     def finished_in(self) -> bool:
-        """Whether everything was read that the peer will ever send here (or it reset the stream: `reset_code`)."""
+        """Whether everything was read that the peer will ever send here. See also `reset_code`."""
         return self.incoming.start == self.incoming.final
 
     @property
@@ -328,35 +227,118 @@ class Stream:
         return self.incoming.reset_code
 
     @property
+    def finished_out(self) -> bool:
+        """Whether the peer has all from us, the end too; or knows of our reset."""
+        return self.fin == _FIN_ACKED and self.start == self.end
+
+    @property
     def is_done(self) -> bool:
         """Whether both directions are finished; the channel may then be used anew."""
-        return self.finished_in and not self.unacked and self.outgoing.fin == _FIN_ACKED
+        return self.finished_in and self.finished_out
 
     def finish(self) -> None:
         """Say that nothing more will be written (FIN)."""
-        if not self.outgoing.fin:
-            self.outgoing.fin = _FIN_WANTED
+        if not self.fin:
+            self.fin = _FIN_WANTED
 
     def reset(self, code: int) -> None:
         """Give up our direction: what was not delivered is dropped, the peer is told `code`."""
-        outgoing = self.outgoing
-        if outgoing.reset_code is None and outgoing.fin != _FIN_ACKED:
-            outgoing.reset_code = code
-            outgoing.drop(_FIN_SENT)
-            self._session.outbox.add(encode_reset(self.id, code, outgoing.next), outgoing)
+        if not self.finished_out:
+            self._drop(_FIN_SENT)
+            self._session.post(encode(_RESET_STREAM, self.id, code, self.next), self._on_reset_acked)
 
     def stop(self, code: int) -> None:
         """Ask the peer to give up its direction; what it sends from now on is dropped."""
-        incoming = self.incoming
-        if not incoming.is_stopped and not self.finished_in:
-            incoming.skip()
-            self._session.outbox.add(encode_stop(self.id, code), None)
+        if self.incoming.final < 0:
+            self._session.post(encode(_STOP_SENDING, self.id, code), None)
+        self.incoming.stop()
+
+    def write_frame(self, view, pos: int, end: int, credit: int) -> int:
+        """Write a STREAM frame into view[pos:end] if there is something to send; return the position behind it.
+
+        `credit` is how much more the session's flow control allows. The piece is then in sent_offset, sent_length.
+        """
+        bounds = self._lost.bounds
+        if bounds:
+            offset = bounds[0]
+            size = bounds[1] - offset
+        else:
+            offset = self.next
+            size = min(self.end, self.limit) - offset
+            if size > credit:
+                size = credit
+        if size > end - pos - _HEADER_SIZE:
+            size = end - pos - _HEADER_SIZE
+        fin = self.fin == _FIN_WANTED and offset + size == self.end
+        if size <= 0 and (size or not fin):
+            return pos
+        view[pos] = _STREAM + fin
+        pos = put_varint(view, pos + 1, self.id)
+        if offset <= 0x3FFFFFFF and size < 0x4000:
+            pack_into(">HHH", view, pos, offset >> 16 | 0x8000, offset & 0xFFFF, size | 0x4000)
+            pos += 6
+        else:
+            pos = put_varint(view, put_varint(view, pos, offset), size)
+        if size:
+            copy_out(self._ring, offset, view, pos, size)
+        self.sent_offset = offset
+        self.sent_length = size << 1 | fin
+        if fin:
+            self.fin = _FIN_SENT
+        if bounds:
+            self._session.retransmitted += size
+            self._lost.subtract(offset, offset + size)
+        else:
+            self.next = offset + size
+        return pos + size
+
+    def on_acked(self, offset: int, length: int) -> None:
+        """Handle the delivery of a piece."""
+        end = offset + (length >> 1)
+        if length & 1:
+            self.fin = _FIN_ACKED
+        if self._lost.bounds:
+            self._lost.subtract(offset, end)
+        bounds = self._acked.bounds
+        if bounds or offset > self.start:
+            if end > offset:
+                self._acked.add(offset, end)
+            if not bounds or bounds[0] > self.start:
+                return
+            bounds.pop(0)
+            end = bounds.pop(0)
+        if end > self.start:
+            self.start = end
+        if self.start == self.end or (self._is_hungry and self.room * 4 >= self._size):
+            self._session.flags |= _WRITABLE << self.channel
+
+    def on_lost(self, offset: int, length: int) -> None:
+        """Send a piece again, as far as it has not come by another packet."""
+        if length & 1 and self.fin == _FIN_SENT:
+            self.fin = _FIN_WANTED
+        end = min(offset + (length >> 1), self.end)
+        offset = max(offset, self.start)
+        if offset < end:
+            self._lost.add(offset, end)
+            bounds = self._acked.bounds
+            for i in range(0, len(bounds), 2):
+                self._lost.subtract(bounds[i], bounds[i + 1])
+
+    def _drop(self, fin: int) -> None:
+        self.fin = fin
+        self.start = self.end = self.next
+        self._ring = None
+        self._lost.bounds.clear()
+        self._acked.bounds.clear()
+
+    def _on_reset_acked(self) -> None:
+        self.fin = _FIN_ACKED
 
     def may_be_followed(self) -> bool:
         """Return whether a peer that has all from us may begin the next generation."""
-        return self.outgoing.fin >= _FIN_SENT and self.incoming.ready == self.incoming.final
+        return self.fin >= _FIN_SENT and self.incoming.ready == self.incoming.final
 
     def retire(self) -> None:
         """Make way for the next generation: the peer began it, so it has all of this one."""
-        self.outgoing.drop(_FIN_ACKED)
+        self._drop(_FIN_ACKED)
         self.incoming.retire()

@@ -1,6 +1,6 @@
 """Variable-length integers of RFC 9000 section 16: 1, 2, 4 or 8 bytes; the two top bits of the first tell which.
 
-Values below 2**30 are read and written without allocating, on 32-bit ports too.
+Values below 2**30 are written without allocating, on 32-bit ports too. Reading is a method of `frames.FrameReader`.
 """
 
 from struct import pack_into
@@ -23,46 +23,12 @@ def put_varint(buf, pos: int, value: int) -> int:
 
 
 def encode(*values) -> bytearray:
-    """Return the values as varints, one behind the other. For rare frames: it allocates."""
-    buf = bytearray(8 * len(values))
-    pos = 0
+    """Return the values as varints, one behind the other; a byte string with its length before it. It allocates."""
+    frame = bytearray()
+    buf = bytearray(8)
     for value in values:
-        pos = put_varint(buf, pos, value)
-    return buf[:pos]
-
-
-class Reader:
-    """A position in a buffer that varints are read from.
-
-    It knows no end but the buffer's, where it raises IndexError: compare `pos` with the end of what may be read.
-    """
-
-    def __init__(self):
-        self.buf = b""
-        self.pos = 0
-
-    def varint(self) -> int:
-        """Return the varint at `pos` and move behind it."""
-        buf = self.buf
-        pos = self.pos
-        value = buf[pos]
-        if value < 0x40:
-            self.pos = pos + 1
-            return value
-        if value < 0x80:
-            self.pos = pos + 2
-            return (value & 0x3F) << 8 | buf[pos + 1]
-        self.pos = pos + 4
-        value = (value & 0x3F) << 24 | buf[pos + 1] << 16 | buf[pos + 2] << 8 | buf[pos + 3]
-        if buf[pos] < 0xC0:
-            return value
-        self.pos = pos + 8
-        return value << 32 | buf[pos + 4] << 24 | buf[pos + 5] << 16 | buf[pos + 6] << 8 | buf[pos + 7]
-
-    def take(self, size: int, end: int) -> bytes:
-        """Return a copy of the next `size` bytes; IndexError if they reach beyond `end`."""
-        pos = self.pos
-        self.pos = pos + size
-        if size > end - pos:
-            raise IndexError
-        return bytes(self.buf[pos : pos + size])
+        is_number = isinstance(value, int)
+        frame += buf[: put_varint(buf, 0, value if is_number else len(value))]
+        if not is_number:
+            frame += value
+    return frame

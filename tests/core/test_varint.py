@@ -2,7 +2,8 @@
 
 from helpers import raises, tohex, unhex
 
-from upeer.varint import Reader, encode, put_varint
+from upeer.frames import FrameReader
+from upeer.varint import encode, put_varint
 
 EXAMPLES = (
     ("c2197c5eff14e88c", 151288809941952652),
@@ -20,7 +21,7 @@ EXAMPLES = (
 
 
 def read(data):
-    reader = Reader()
+    reader = FrameReader(None)
     reader.buf = data
     return reader.varint(), reader.pos
 
@@ -29,6 +30,8 @@ def test_encode_examples():
     for text, value in EXAMPLES:
         assert tohex(encode(value)) == text
     assert tohex(encode(1, 64, 16384)) == "01404080004000"
+    assert tohex(encode(5, b"hello", b"")) == "05" + "0568656c6c6f" + "00"
+    assert encode(bytes(64))[:3] == b"\x40\x40\x00"
 
 
 def test_put_varint_returns_position():
@@ -54,12 +57,3 @@ def test_varint_too_short():
     for text, _ in EXAMPLES:
         for size in range(len(text) // 2):
             raises(IndexError, read, unhex(text)[:size])
-
-
-def test_take_ends_at_end():
-    reader = Reader()
-    reader.buf = b"abcdef"
-    assert reader.take(2, 4) == b"ab"
-    assert reader.take(0, 4) == b""
-    assert reader.take(2, 4) == b"cd"
-    raises(IndexError, reader.take, 1, 4)
