@@ -5,7 +5,7 @@ from struct import pack
 
 from helpers import raises, tohex
 
-from device import fctry
+import device.fctry as fctry
 
 RECORD = {
     "did": "ABCD-000001-GHKLM",
