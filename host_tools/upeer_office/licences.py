@@ -250,6 +250,6 @@ class Office:
 
 
 def device_record(platform_dir: str | Path, did: str, office_key_file: str | Path | None = None) -> dict[str, Any]:
-    """Return one device's fctry record: did, licence_key, key_id, crc_key, p2p_key, init_string, setup_code (10 bytes)."""
+    """Return a device's fctry record: did, licence_key, key_id, crc_key, p2p_key, init_string, setup_code (10 B)."""
     with Office.open(Path(platform_dir), Path(office_key_file) if office_key_file else None) as office:
         return office.device_record(did)

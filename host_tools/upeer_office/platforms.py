@@ -5,6 +5,7 @@ That file never leaves the office; servers get bundles (`upeer_office.bundle`), 
 
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -117,10 +118,24 @@ def init_platform(
         created=int(time.time()),
     )
     platform.generations = [_new_generation(platform, 1)]
-    files.make_private_folder(folder)
-    make_office_key(office_key_file or folder / _OFFICE_KEY_FILE)
-    platform.save()
+    _write_new(platform, office_key_file or folder / _OFFICE_KEY_FILE)
     return platform
+
+
+def _write_new(platform: Platform, office_key_file: Path) -> None:
+    """Write a platform and its office key, or leave nothing behind."""
+    files.make_private_folder(platform.folder)
+    try:
+        make_office_key(office_key_file)
+        try:
+            platform.save()
+        except BaseException:
+            office_key_file.unlink(missing_ok=True)
+            raise
+    except BaseException:
+        with suppress(OSError):
+            platform.folder.rmdir()
+        raise
 
 
 def load_platform(folder: Path) -> Platform:

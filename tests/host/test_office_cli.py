@@ -9,6 +9,7 @@ from office_tools import upeer, upeer_json
 
 from upeer.initstring import open_init_string
 from upeer_board.fctry import parse_licence
+from upeer_office import platforms
 from upeer_office.licences import device_record
 
 
@@ -144,6 +145,22 @@ def test_relay_ids_are_not_reused(shop):
     assert [relay["id"] for relay in json.loads((shop / "master-1" / "node.json").read_text())["relays"]] == [1, 2, 4]
     upeer("relay", "add", shop, "127.0.0.1:9", code=1)
     upeer("relay", "remove", shop, "77", code=1)
+
+
+def test_init_leaves_nothing_behind(tmp_path, monkeypatch):
+    def full_disk(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(platforms.files, "write_json", full_disk)
+    shown = upeer("platform", "init", tmp_path / "shop", "--master", "127.0.0.1:1", code=7)
+    assert "free some space" in shown and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["licences.db", "master-1/verifiers.db"])
+def test_damaged_database_is_one_line(shop, name):
+    (shop / name).write_bytes(b"no database" * 1000)
+    shown = upeer("licence", "issue", shop, code=1)
+    assert shown.count("\n") == 1 and "cannot be used" in shown
 
 
 def test_damaged_platform_is_one_line(shop, tmp_path):
