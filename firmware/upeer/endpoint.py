@@ -23,6 +23,7 @@ _SMALLEST = const(56)
 _ANSWERS = const(8)  # invites whose answer is kept for repetitions
 _HANDSHAKES = const(2)  # under way at a time
 _RELAYS = const(3)  # of one session
+_REJOIN_MS = const(2000)
 _NO_PATH = const(10)  # code of a session's end
 _SILENCE_MS = const(10000)  # a session nothing came through by then was a replayed invite, or has no path
 _REPLACE_MS = const(2000)  # the same when its room is needed
@@ -86,7 +87,7 @@ class Endpoint:
             self.dropped += 1
 
     def _receive_relayed(self, buf, size: int, addr, now: int) -> None:
-        relay = self._relays.get(buf[1] << 16 | buf[2] << 8 | buf[3]) if size > _PREFIX + _SMALLEST else None
+        relay = self._relays.get(buf[1] << 16 | buf[2] << 8 | buf[3]) if size >= _PREFIX + _SMALLEST else None
         if relay is None or relay[0].addr != addr:
             self.dropped += 1
             return
@@ -161,6 +162,8 @@ class Endpoint:
             deadline = session.timer()
             if deadline is not None and ticks_diff(deadline, now) <= 0:
                 session.handle_timer(now)
+            if session.paths.in_doubt:
+                self._rejoin(session, now)
             if not session.paths.changes and ticks_diff(session.give_up, now) <= 0:
                 session.give_up = ticks_add(now, _SILENCE_MS)
                 session.abort(_NO_PATH, "no path")
@@ -178,11 +181,14 @@ class Endpoint:
 
     def on_address_change(self, now: int) -> None:
         """Join and challenge everything anew: our network changed."""
-        for end, _ in self._relays.values():
-            end.rejoin(now)
-        self._plan_joins()
         for session in self.sessions:
+            self._rejoin(session, now, 0)
             session.paths.check(now)
+
+    def _rejoin(self, session, now: int, age_ms: int = _REJOIN_MS) -> None:
+        for end in self.relays_of(session):
+            end.rejoin(now, age_ms)
+        self._plan_joins()
 
     # invites (device)
 

@@ -68,9 +68,9 @@ class Path:
 class Paths:
     """All paths of one session.
 
-    `active` is the path to send on, or None; `changes` counts how often that changed; `observed` is our own address as
-    the peer sees it; `allow` is a bit mask of the kinds that may be used (connect modes).
-    All that gets here is authentic.
+    `active` is the path to send on, or None; `in_doubt` since it may have failed; `changes` counts its changes;
+    `observed` is our own address as the peer sees it; `allow` is a bit mask of the kinds that may be used (connect
+    modes). All that gets here is authentic.
     """
 
     def __init__(self, is_client: bool, random_bytes, now: int):
@@ -85,7 +85,7 @@ class Paths:
         self._last = None  # path of the last packet: the next one mostly comes the same way
         self._next = None  # when next_probe has something again
         self._answered = now
-        self._in_doubt = False
+        self.in_doubt = False
 
     def add(self, kind: int, addr: tuple, tag=None):
         """Take a candidate; return its path, None if its kind is not allowed or there is no room."""
@@ -139,6 +139,8 @@ class Paths:
         path.answered = self._answered = now
         if path.kind != RELAY:
             self.observed = unpack_address(observed)
+        if path is self.active:
+            self.on_progress(now)
         self._to(path, _IN_USE if path is self.active else _RESTING, now)
         self._choose(now)
 
@@ -176,9 +178,9 @@ class Paths:
             self._doubt(now)
 
     def on_progress(self, now: int) -> None:
-        """Something new was acknowledged: leave the other paths in peace."""
-        if self._in_doubt:
-            self._in_doubt = False
+        """Leave the other paths in peace: something new was acknowledged, or the active path answered."""
+        if self.in_doubt:
+            self.in_doubt = False
             for path in self.all:
                 if path.state == _SUSPECT and path is not self.active:
                     self._to(path, _RESTING, now)
@@ -252,7 +254,7 @@ class Paths:
         self._choose(now)
 
     def _doubt(self, now: int) -> None:
-        self._in_doubt = True
+        self.in_doubt = True
         for path in self.all:
             if path.state != _CHECKING and path.state != _SUSPECT:
                 self._to(path, _SUSPECT, now)

@@ -20,7 +20,7 @@ FAILED = const(2)
 # When JOIN is sent in a state: ms until the first one, gap after it (doubles each time), longest gap, how often.
 _STATES = (
     (0, 200, 4000, 9),
-    (20000, 1000, 8000, 6),  # a relay forgets us 60 s after the last JOIN
+    (20000, 1000, 8000, 9),  # a relay forgets us 60 s after the last JOIN
     (0, 0, 0, 0),
 )
 
@@ -61,9 +61,14 @@ class RelayEnd:
         self._sequence = 0
         self._to(JOINING, now)
 
-    def rejoin(self, now: int) -> None:
-        """Join at once, because our address changed."""
-        self._to(JOINING, now)
+    def rejoin(self, now: int, age_ms: int = 0) -> None:
+        """Join at once, as our address may have changed, unless that is under way or was done in the last age_ms."""
+        if self.state != JOINED:
+            if not age_ms:
+                self._to(JOINING, now)
+        elif not self._tries and ticks_diff(self.due, now) <= _STATES[JOINED][0] - age_ms:
+            self.due = now
+            self._gap = _STATES[JOINING][1]
 
     def write_join(self, buf, now: int) -> int:
         """Write the JOIN that is due into buf; return its size, 0 if the relay did not answer and we gave up."""

@@ -89,7 +89,7 @@ def test_joined_end_knows_its_address_and_joins_anew_every_20_s():
     assert member.on_join_ok(answer(3, reflexive=("203.0.113.7", 20001)), SERVER, later)
 
 
-def test_relay_that_goes_silent_is_given_up_before_it_forgets_us():
+def test_relay_that_goes_silent_is_given_up_when_it_has_forgotten_us():
     member = end()
     join(member, START)
     member.on_join_ok(answer(1), SERVER, START)
@@ -98,7 +98,7 @@ def test_relay_that_goes_silent_is_given_up_before_it_forgets_us():
         now = member.due
         join(member, now)
     assert member.state == relay.FAILED
-    assert 40000 < ticks_diff(now, START) < 60000
+    assert 60000 <= ticks_diff(now, START) < 80000
 
 
 def test_join_ok_that_is_not_the_relays_is_refused():
