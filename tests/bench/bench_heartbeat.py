@@ -1,7 +1,8 @@
 """Heartbeats per second and core on a master, beside a bare asyncio DatagramProtocol echo in the same run.
 
 Devices log in through the real Login and Control; this process then keeps a bounded number of their keep-alives under
-way and polls for the answers, so that the server never pays for waking it up. The echo gets the very same load.
+way and polls for the answers, so that the server never pays for waking it up. The echo gets the very same load. Of
+rounds that alternate the best one counts on either side: other work on the machine only ever makes a round slower.
 """
 
 import socket
@@ -20,9 +21,9 @@ from server_tools import Identity, free_port, log_in, next_alive, serving
 
 _DEVICES = 500
 _WINDOW = 256
-_SECONDS = 3.0
-_ECHO_SECONDS = 1.5
-_HEARTBEATS = 400_000  # made before the clock runs; the run ends when they are used up
+_ROUNDS = 3
+_SECONDS = 1.0
+_HEARTBEATS = 150_000  # a round; made before the clock runs, and the round ends when they are used up
 _LOST_AFTER_S = 0.2
 _GOAL_PER_S = 90_000
 
@@ -32,11 +33,13 @@ def main() -> int:
         folder = Path(scratch) / "bench"
         with make_office(folder, (f"127.0.0.1:{free_port()}",), "BENC") as office:
             identities = [Identity(office.device_record(text)) for text in office.issue(_DEVICES)]
-        before = _echo()
-        with serving(folder, "--roles", "master") as server:
+        with serving(folder, "--roles", "master") as server, server_process("echo") as (echo_pid, echo_port):
             host, _, port = server.ready["servers"][0]["address"].partition(":")
-            load = _heartbeats(server.pid, (host, int(port)), identities)
-        echo = (before + _echo()) / 2
+            echoes, loads = [], []
+            for _round in range(_ROUNDS):
+                echoes.append(_echo(echo_pid, ("127.0.0.1", echo_port)).per_core)
+                loads.append(_heartbeats(server.pid, (host, int(port)), identities))
+    load, echo = max(loads, key=lambda item: item.per_core), max(echoes)
     report(
         [
             Figure("heartbeats", load.per_core, "/s and core", "asyncio echo", echo, 1.0),
@@ -47,11 +50,11 @@ def main() -> int:
     return 0
 
 
-def _echo() -> float:
-    """Return how many keep-alive-sized datagrams the bare echo answers per CPU second."""
-    with server_process("echo") as (pid, port), _socket() as udp:
-        udp.connect(("127.0.0.1", port))
-        return _flood(udp, pid, [bytes(28)] * _HEARTBEATS, _ECHO_SECONDS).per_core
+def _echo(pid: int, address: Address) -> Load:
+    """Flood the bare echo with datagrams of a keep-alive's size."""
+    with _socket() as udp:
+        udp.connect(address)
+        return _flood(udp, pid, [bytes(28)] * _HEARTBEATS)
 
 
 def _heartbeats(pid: int, address: Address, identities: list[Identity]) -> Load:
@@ -64,7 +67,7 @@ def _heartbeats(pid: int, address: Address, identities: list[Identity]) -> Load:
             controls.append(event[1])
         datagrams = [next_alive(controls[number % len(controls)]) for number in range(_HEARTBEATS)]
         udp.connect(address)
-        return _flood(udp, pid, datagrams, _SECONDS)
+        return _flood(udp, pid, datagrams)
 
 
 def _socket() -> socket.socket:
@@ -74,13 +77,13 @@ def _socket() -> socket.socket:
     return udp
 
 
-def _flood(udp: socket.socket, pid: int, datagrams: list[bytes], seconds: float) -> Load:
+def _flood(udp: socket.socket, pid: int, datagrams: list[bytes]) -> Load:
     """Send datagrams, at most _WINDOW of them unanswered, and count the answers, each as long as its question."""
     udp.setblocking(False)
     number = answers = 0
     started, cpu_before = time.perf_counter(), cpu_seconds(pid)
     missing = _WINDOW
-    while time.perf_counter() - started < seconds and number + missing <= len(datagrams):
+    while time.perf_counter() - started < _SECONDS and number + missing <= len(datagrams):
         for data in datagrams[number : number + missing]:
             udp.send(data)
         number += missing
