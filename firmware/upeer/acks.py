@@ -1,4 +1,4 @@
-"""Packet numbers that came: replays are told from new ones, and acknowledged is what asks for it. Protocol 7.1 and 7.5."""
+"""Packet numbers that came: replays are told from new ones, and what asks for it is acknowledged. Protocol 7.1, 7.5."""
 
 from upeer.clock import ticks_add, ticks_diff
 from upeer.compat import const
@@ -23,7 +23,7 @@ class Acks:
         self._count = 0
 
     def number(self, buf) -> int:
-        """Return the whole number of the packet at buf[0] (RFC 9000 A.3), -1 if that packet came before or is too old."""
+        """Return the whole number of the packet buf (RFC 9000 A.3), -1 if that packet came before or is too old."""
         high = buf[4] << 8 | buf[5]
         low = buf[6] << 8 | buf[7]
         expected = self._expected

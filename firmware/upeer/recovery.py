@@ -61,7 +61,7 @@ class Recovery:
         """Know nothing about a path but, perhaps, a round-trip time in ms."""
         self._has_sample = False
         self._set_rtt(rtt or _INITIAL_RTT_MS)
-        self._path_number = self._reduced = self.next_number  # lower ones were sent on another path, with another window
+        self._path_number = self._reduced = self.next_number  # lower: another path, window
         self.window = _INITIAL_PACKETS * self.packet_size
         self.in_flight = 0
         self.threshold = _WINDOW_LIMIT
@@ -107,6 +107,8 @@ class Recovery:
         """Record an ack-eliciting packet; `stream` is the Stream that it carries a piece of, or None."""
         slot = self._next & self._mask
         self._next += 1
+        if carried & _PROBE:
+            size = 0
         self._numbers[slot] = number
         self._times[slot] = self._last_sent = now
         self._sizes[slot] = size

@@ -92,7 +92,7 @@ class Session(Messages):
         self._peer_id = bytes(peer_connection_id)
         self._sealer = Aead(seal_key)
         self._opener = Aead(open_key)
-        self._paths = paths
+        self.paths = paths
         self._path_changes = paths.changes
         self._path = None  # of the packet being read
         self._idle_ms = 1000 * min(ours[3], theirs[3])
@@ -149,7 +149,7 @@ class Session(Messages):
         if buf is not self._in:
             self._in = buf
             self._in_view = memoryview(buf)
-        self._path = self._paths.on_packet(addr, tag, now)
+        self._path = self.paths.on_packet(addr, tag, now)
         kept = len(self._datagrams_in)
         eliciting = False
         try:
@@ -170,7 +170,7 @@ class Session(Messages):
     def handle_ack(self, highs, lows, count: int, delay_ms: int) -> None:
         """Handle an ACK."""
         if self.recovery.on_ack(highs, lows, count, delay_ms, self._now):
-            self._paths.on_progress(self._now)
+            self.paths.on_progress(self._now)
 
     def handle_stream(self, stream_id: int, offset: int, pos: int, size: int, fin: int) -> None:
         """Handle stream data."""
@@ -184,9 +184,9 @@ class Session(Messages):
         if kind >= _DATAGRAM:
             self._on_message(kind, fields)
         elif kind == _CHALLENGE:
-            self._paths.on_challenge(self._path, first, self._now)
+            self.paths.on_challenge(self._path, first, self._now)
         elif kind == _RESPONSE:
-            self._paths.on_response(self._path, first, fields[1], self._now)
+            self.paths.on_response(self._path, first, fields[1], self._now)
         elif kind == _CLOSE:
             self._end(_CLOSED, first, fields[1].decode())
         elif kind == _MAX_DATA:
@@ -244,7 +244,7 @@ class Session(Messages):
             self._out = buf
             self._out_view = memoryview(buf)
             self._out_packet = self._out_view[8:]
-        paths = self._paths
+        paths = self.paths
         if self._state:
             if self._state == _FLUSHING and self._is_flushed():
                 self._end(_CLOSING, *self._close)
@@ -285,8 +285,11 @@ class Session(Messages):
     def _write_frames(self, view, start: int, number: int) -> int:
         """Write what will be acknowledged, most urgent first; note in _carried and _carried_stream what that is."""
         pos = start
-        self._carried = 0
         self._carried_stream = None
+        if self._mtu is not None and self._mtu.size:
+            self._carried = _PROBE_BIT
+            return self._mtu.write(view, pos)
+        self._carried = 0
         end = _BODY - 1 + ((self.recovery.packet_size - _OVERHEAD) & ~15)
         if self.pending:
             pos = self._write_pending(view, pos)
@@ -308,9 +311,6 @@ class Session(Messages):
                 return after
         if pos > start:
             return pos
-        if self._mtu is not None and self._mtu.size:
-            self._carried = _PROBE_BIT
-            return self._mtu.write(view, pos)
         if self.recovery.probes:
             view[pos] = _PING
             pos += 1
@@ -355,7 +355,7 @@ class Session(Messages):
             self.pending |= carried & _MAXIMA_BITS
 
     def _on_path_change(self, path) -> None:
-        self._path_changes = self._paths.changes
+        self._path_changes = self.paths.changes
         self.flags |= _PATH_FLAG
         if path is not None:
             if self._mtu is not None:
@@ -369,8 +369,8 @@ class Session(Messages):
         if self._state >= _CLOSING:
             return self._deadline
         recovery = self.recovery
-        deadline = earlier(ticks_add(self._heard, self._idle_ms), self._paths.timer())
-        if self._paths.active is None:  # nothing but path frames can be sent
+        deadline = earlier(ticks_add(self._heard, self._idle_ms), self.paths.timer())
+        if self.paths.active is None:  # nothing but path frames can be sent
             return deadline
         deadline = earlier(deadline, earlier(self._acks.deadline, recovery.timer()))
         return earlier(deadline, recovery.pacer.deadline) if recovery.pacer else deadline
@@ -384,9 +384,9 @@ class Session(Messages):
         elif ticks_diff(now, self._heard) >= self._idle_ms:
             self._end(_CLOSED, _IDLE, "idle")
         else:
-            self._paths.handle_timer(now)
+            self.paths.handle_timer(now)
             if self.recovery.handle_timer(now):
-                self._paths.on_pto(self.recovery.pto_count, now)
+                self.paths.on_pto(self.recovery.pto_count, now)
 
     # the application's side; more of it in Messages
 
@@ -460,7 +460,7 @@ class Session(Messages):
             self._close_is_due = True
 
     def _write_close(self) -> int:
-        path = self._paths.active or self.send_path
+        path = self.paths.active or self.send_path
         if self._state == _CLOSED or not self._close_is_due or path is None:
             return 0
         self._close_is_due = False
