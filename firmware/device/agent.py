@@ -256,7 +256,7 @@ class Agent:
             row = find_row() if p2p_key else None
             if row is None:
                 return None
-            return session_psk(row[2], p2p_key), prologue(key_id, invite_id, self.identity.did, row[0]), row
+            return session_psk(row[2], p2p_key), prologue(key_id, invite_id, self.identity.did, row[0]), key_id, row
 
         if not self.endpoint.ephemeral:
             return
@@ -264,7 +264,6 @@ class Agent:
         if isinstance(result, bytes):
             reply(invite_id, result)
         elif result is not None:
-            result.key_id = key_id
             asyncio.create_task(self._answer(result, invite_id, reply))
 
     async def _answer(self, responder, invite_id, reply) -> None:
