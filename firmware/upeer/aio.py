@@ -23,22 +23,15 @@ class Channel:
 
     async def readinto(self, buf) -> int:
         """Read up to len(buf) bytes into buf; return the count, 0 at the end of the peer's data."""
-        stream = self.stream
-        while True:
-            count = stream.read_into(buf)
-            if count:
-                self.connection.flush()
-                return count
-            if stream.finished_in:
-                return 0
-            await self.connection.wait()
+        await self._arrival()
+        count = self.stream.read_into(buf)
+        self.connection.flush()
+        return count
 
     async def read(self, size: int) -> bytes:
         """Read up to size bytes; b"" at the end of the peer's data."""
-        stream = self.stream
-        while not stream.readable and not stream.finished_in:
-            await self.connection.wait()
-        data = stream.read(size)
+        await self._arrival()
+        data = self.stream.read(size)
         self.connection.flush()
         return data
 
@@ -56,11 +49,24 @@ class Channel:
         """Read up to and with the next newline; EOFError when there is none within limit bytes."""
         line = b""
         while not line.endswith(b"\n"):
-            part = await self.read(1) if len(line) < limit else b""
-            if not part:
+            if not self.stream.readable:
+                await self._arrival()
+            part = self.stream.read(1)
+            if not part or len(line) == limit:
                 raise EOFError
             line += part
+        self.connection.flush()
         return line
+
+    async def _arrival(self) -> None:
+        """Wait until something can be read, or never will; RemoteError when the peer gave the stream up."""
+        stream = self.stream
+        while not stream.readable:
+            if stream.reset_code is not None:
+                raise RemoteError(stream.reset_code, "the peer gave the stream up")
+            if stream.finished_in:
+                return
+            await self.connection.wait()
 
     async def write(self, data) -> None:
         """Write all of data; returns when the session has taken it (it may still be on its way)."""
@@ -91,7 +97,10 @@ class Channel:
 
 
 class Connection:
-    """A session with a peer. Its owner calls `on_events` after it pumped; `flush` sends what there is to send."""
+    """A session with a peer. Its owner hands it the session's events (`on_event`); `flush` sends what there is to send.
+
+    `closed` is None, or (code, reason) once the session is over.
+    """
 
     def __init__(self, session, flush, on_command=None):
         self.session = session
@@ -113,14 +122,20 @@ class Connection:
             self._on_command(self, event[1], event[2], event[3])
         self._event.set()
 
-    async def wait(self) -> None:
-        """Wait until something happened; RemoteError when the session is closed."""
-        if self.closed:
-            raise RemoteError(*self.closed)
+    async def changed(self) -> None:
+        """Wait until something happened."""
         self._event.clear()
         await self._event.wait()
+
+    async def wait(self) -> None:
+        """Wait until something happened; raises when the session is over: what came before can still be read."""
         if self.closed:
-            raise RemoteError(*self.closed)
+            raise self.failure()
+        await self.changed()
+
+    def failure(self) -> Exception:
+        """Return what the calls of a session that is over raise."""
+        return RemoteError(*self.closed)
 
     def channel(self, number: int) -> Channel:
         """Return the live stream of channel 0..7; a finished one gives way to its next generation."""
@@ -140,6 +155,9 @@ class Connection:
 
     async def open(self, service: str, number: int) -> Channel:
         """Bind a service of the peer to channel `number`; LocalError when it has none of that name."""
+        stream = self.session.stream(number)
+        while stream.fin and stream.finished_in and not stream.is_done:  # the one before is still being acknowledged
+            await self.wait()
         channel = self.channel(number)
         status, answer = await self.command("open", bytes((number,)) + service.encode())
         if status:
@@ -166,6 +184,11 @@ class Connection:
         return stream.unacked, stream.readable
 
     def close(self, code: int = 0, reason: str = "") -> None:
-        """Close at once; `drain` channels first to have everything delivered."""
+        """Close once the peer has all that was written."""
         self.session.close(code, reason)
+        self.flush()
+
+    def abort(self, code: int = 0, reason: str = "") -> None:
+        """Close now and drop what is not delivered."""
+        self.session.abort(code, reason)
         self.flush()

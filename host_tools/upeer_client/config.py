@@ -1,4 +1,4 @@
-"""What an app ships with: the platform's P2PKey and the sealed list of its masters, `upeer platform client` writes it."""
+"""What an app ships with: the platform's P2PKey and the sealed list of its masters (`upeer platform client`)."""
 
 import os
 from dataclasses import dataclass, field

@@ -1,0 +1,203 @@
+"""The device's file service from the client's side: get, put, list (firmware/device/services/files.py).
+
+One request a stream. A file that arrives has its name only once its hash is right; nothing is left behind otherwise.
+"""
+
+import asyncio
+import hashlib
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from upeer.errors import ProtocolError
+from upeer_client import errors
+from upeer_client.connection import Connection, is_lost
+
+SERVICE = "files"
+
+_CHUNK = 1 << 18
+_DAMAGED = 5  # EIO: the device's word for a wrong hash
+_MAX_LINE = 1024
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file on the device: SHA-256 in hex, size in bytes, path."""
+
+    hash: str
+    size: int
+    path: str
+
+
+async def get(connection: Connection, path: str, target: Path, progress: Progress | None = None) -> Entry:
+    """Copy a file of the device to target, which is replaced as a whole; return what was copied."""
+    reader = await _request(connection, f"GET {path}", True)
+    scratch = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        size = int((await reader.answer())[0])
+        with scratch.open("wb") as file:
+            digest = await _receive(reader, file, size, progress)
+        if (await reader.line()).strip() != digest:
+            raise errors.DamagedData(f"{path} arrived damaged: its hash is wrong")
+        os.replace(scratch, target)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        reader.give_up()
+        raise
+    return Entry(digest, size, path)
+
+
+async def put(connection: Connection, source: Path, path: str, progress: Progress | None = None) -> Entry:
+    """Copy a file to the device; return what was copied."""
+    size = source.stat().st_size
+    with source.open("rb") as file:
+        reader = await _request(connection, f"PUT {size} {path}", False)
+        try:
+            digest = await _send(reader, file, size, progress)
+            answer = await reader.answer()
+        except BaseException:
+            reader.give_up()
+            raise
+    if answer[0] != digest:
+        raise errors.DamagedData(f"{path} is damaged on the device: its hash is wrong")
+    return Entry(digest, size, path)
+
+
+async def list_files(connection: Connection, path: str = "") -> list[Entry]:
+    """Return the files below a folder of the device, by path."""
+    reader = await _request(connection, f"LIST {path}".strip(), True)
+    await reader.answer()
+    entries = []
+    async for line in reader.lines():
+        fields = line.split(" ", 2)
+        if len(fields) != 3 or not fields[1].isdigit():
+            raise errors.DamagedData("the device's list of files is damaged")
+        entries.append(Entry(fields[0], int(fields[1]), fields[2]))
+    return sorted(entries, key=lambda entry: entry.path)
+
+
+async def with_retries(connect: Callable[[], Any], action: Callable[[Connection], Any], delays: list[float]) -> Any:
+    """Run action on a connection; when that is lost, connect anew after each of the delays (s) and run it again."""
+    for delay in [*delays, None]:
+        connection = None
+        try:
+            connection = await connect()
+            result = await action(connection)
+            await connection.close()
+            return result
+        except (errors.ClientError, ProtocolError) as error:
+            if connection is None and delay == delays[0]:
+                raise  # the first connect tells what is wrong best
+            if delay is None or not (is_lost(error) or isinstance(error, errors.CannotReach | errors.NoAnswer)):
+                raise
+            if connection is not None:
+                connection.abort()
+        except BaseException:
+            if connection is not None:
+                connection.abort()
+            raise
+        await asyncio.sleep(delay)
+    raise AssertionError("not reached")
+
+
+class _Reader:
+    """Lines and bytes of a channel, read in large pieces."""
+
+    def __init__(self, channel: Any, name: str) -> None:
+        self.channel = channel
+        self._name = name
+        self._held = b""
+
+    async def take(self, size: int) -> bytes:
+        """Return up to size bytes; DamagedData at the end."""
+        if self._held:
+            data, self._held = self._held[:size], self._held[size:]
+            return data
+        data = await self._more(size)
+        if not data:
+            raise errors.DamagedData(f"the device ended {self._name} too early")
+        return data
+
+    async def line(self) -> str:
+        """Return the next line without its end; DamagedData when there is none."""
+        while b"\n" not in self._held:
+            data = await self._more(_CHUNK) if len(self._held) < _MAX_LINE else b""
+            if not data:
+                raise errors.DamagedData(f"the device ended {self._name} too early")
+            self._held += data
+        line, _, self._held = self._held.partition(b"\n")
+        return line.decode(errors="replace")
+
+    async def lines(self) -> AsyncIterator[str]:
+        """Yield lines up to the end."""
+        while self._held or await self._fill():
+            yield await self.line()
+
+    async def answer(self) -> list[str]:
+        """Return the words behind OK; FileRefused, DamagedData."""
+        word, *rest = (await self.line()).split(" ")
+        if word == "OK":
+            return rest
+        number = int(rest[0]) if rest and rest[0].isdigit() else 0
+        if number == _DAMAGED:
+            raise errors.DamagedData(f"the device got {self._name} damaged, or its disk failed")
+        text = os.strerror(number).lower() if number else " ".join(rest)
+        error = errors.FileRefused(f"the device refuses {self._name}: {text}", "see 'upeer ls' for its files")
+        error.number = number
+        raise error
+
+    def give_up(self) -> None:
+        """Drop the stream, unless the connection is gone anyway."""
+        if self.channel.connection.closed is None:
+            self.channel.reset()
+
+    async def _fill(self) -> bool:
+        self._held = await self._more(_CHUNK)
+        return bool(self._held)
+
+    async def _more(self, size: int) -> bytes:
+        data: bytes = await self.channel.read(size)
+        return data
+
+
+async def _request(connection: Connection, line: str, is_all: bool) -> _Reader:
+    if "\n" in line:
+        raise errors.UsageError("a path on the device has no line break")
+    channel = await connection.open(SERVICE, 1)
+    await channel.write(line.encode() + b"\n")
+    if is_all:
+        channel.close()
+    return _Reader(channel, line.split(" ")[-1])
+
+
+async def _receive(reader: _Reader, file: Any, size: int, progress: Progress | None) -> str:
+    digest = hashlib.sha256()
+    while size:
+        data = await reader.take(min(size, _CHUNK))
+        digest.update(data)
+        file.write(data)
+        size -= len(data)
+        if progress is not None:
+            progress(len(data))
+    return digest.hexdigest()
+
+
+async def _send(reader: _Reader, file: Any, size: int, progress: Progress | None) -> str:
+    digest = hashlib.sha256()
+    while size:
+        data = file.read(min(size, _CHUNK))
+        if not data:
+            raise errors.FileRefused("the file became shorter while it was read", "run the command again")
+        digest.update(data)
+        await reader.channel.write(data)
+        size -= len(data)
+        if progress is not None:
+            progress(len(data))
+    await reader.channel.write(digest.hexdigest().encode() + b"\n")
+    reader.channel.close()
+    return digest.hexdigest()
