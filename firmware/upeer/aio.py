@@ -1,6 +1,6 @@
-"""What an application holds of a session, for asyncio: Connection and Channel. Used by the device's and the client's shell alike.
+"""What an application holds of a session, for asyncio: Connection and Channel, the same on a device and on a client.
 
-The one module of this package that knows asyncio (MicroPython's or CPython's); it does no IO: `flush` of its owner does.
+The one module of this package that knows asyncio (MicroPython's or CPython's); it does no IO: its owner's `flush` does.
 """
 
 import asyncio
