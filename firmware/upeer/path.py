@@ -19,19 +19,21 @@ PATH_CHALLENGE = const(0x1A)
 PATH_RESPONSE = const(0x1B)
 
 _RESTING = const(0)  # not challenged
-_CHECKING = const(1)  # a new candidate
-_IN_USE = const(2)  # the active path as long as it answers
-_SUSPECT = const(3)  # asked again because the active path is in doubt
-_SEARCHING = const(4)  # long without an answer, and there is nothing better
+_SEARCHING = const(1)  # long without an answer, and there is nothing better
+_CHECKING = const(2)  # a candidate that the peer named
+_TRIGGERED = const(3)  # a packet came from there: little more goes to a new address than came (A19)
+_SUSPECT = const(4)  # asked again because the active path is in doubt
+_IN_USE = const(5)  # the active path as long as it answers
 
 # How a path is challenged in a state: ms until the first one, gap after it (doubles each time), longest gap, how many
 # without an answer, state thereafter.
 _STATES = (
     (0, 0, 0, 0, _RESTING),
-    (0, 20, 2000, 21, _SEARCHING),  # 0, 20, 60, 140, 300 ms ... then every 2 s until 30 s
-    (5000, 5000, 5000, 2, _SUSPECT),
-    (0, 20, 2000, 9, _SEARCHING),
     (2000, 4000, 30000, 99, _SEARCHING),
+    (0, 20, 2000, 21, _SEARCHING),  # 0, 20, 60, 140, 300 ms ... then every 2 s until 30 s
+    (0, 40, 40, 2, _SEARCHING),
+    (0, 20, 2000, 9, _SEARCHING),
+    (5000, 5000, 5000, 2, _SUSPECT),
 )
 
 _RANKS = b"\x00\x01\x01\x02"  # of a kind: lan, direct, relay
@@ -59,6 +61,10 @@ class Path:
         self.answered = 0
         self.data = None
         self.echo = None
+
+    def is_stranger(self) -> bool:
+        """Return whether the peer neither named this address nor ever answered from there."""
+        return self.kind == PRFLX and not self.rtt_ms
 
     def rank(self) -> int:
         """Return what paths are ordered by: the kind's rank, then the round-trip time."""
@@ -106,7 +112,7 @@ class Paths:
         """Challenge all paths anew, or the one through that relay: our address changed, the relay is joined."""
         self._now = now
         for path in self.all:
-            if tag is None or path.tag == tag:
+            if not path.is_stranger() and (tag is None or path.tag == tag):
                 self._to(path, _CHECKING, now)
 
     def on_packet(self, addr: tuple, tag, now: int):
@@ -117,8 +123,8 @@ class Paths:
             if path is None:
                 return self._on_new_address(addr, tag, now)
             self._last = path
-        if not path.valid and path.state != _CHECKING and path.state != _SUSPECT:
-            self._to(path, _CHECKING, now)
+        if path.state <= _SEARCHING and not path.valid:
+            self._to(path, _TRIGGERED, now)
         return path
 
     def on_challenge(self, path, data, now: int) -> None:
@@ -133,7 +139,7 @@ class Paths:
         if path.data is None or data[:5] != path.data or rtt > _CONSENT_MS:
             return
         path.data = None  # one answer a series
-        path.rtt_ms = (path.rtt_ms * 3 + rtt) // 4 if path.rtt_ms else rtt
+        path.rtt_ms = (path.rtt_ms * 3 + rtt) // 4 if path.rtt_ms else rtt or 1
         path.unanswered = 0
         path.valid = True
         path.answered = self._answered = now
@@ -194,7 +200,7 @@ class Paths:
         self._choose(now)
 
     def _to(self, path, state: int, now: int) -> None:
-        if state == _SEARCHING and self.active is not None and self.active is not path:
+        if state == _SEARCHING and (path.is_stranger() or self.active is not None and self.active is not path):
             state = _RESTING
         row = _STATES[state]
         path.state = state
@@ -217,6 +223,7 @@ class Paths:
         path = self.add(PRFLX, addr) if tag is None else None
         if path is None:
             return Path(RELAY if tag else PRFLX, addr, tag)  # of no consequence: it gets no challenge and no answer
+        self._to(path, _TRIGGERED, now)
         if self.active is not None and self.active.state == _IN_USE:
             self._to(self.active, _SUSPECT, now)  # the peer's address may have changed
         return path
@@ -225,7 +232,7 @@ class Paths:
         """Make room: forget the oldest path that gave up, else the oldest peer-reflexive one that never answered."""
         for is_hopeless in (lambda path: path.state == _RESTING, lambda path: path.kind == PRFLX):
             for path in self.all:
-                if is_hopeless(path) and not path.valid and path.kind != RELAY and path is not self.active:
+                if is_hopeless(path) and not path.valid and path.kind != RELAY:
                     self.all.remove(path)
                     if path is self._last:
                         self._last = None
@@ -256,7 +263,7 @@ class Paths:
     def _doubt(self, now: int) -> None:
         self.in_doubt = True
         for path in self.all:
-            if path.state != _CHECKING and path.state != _SUSPECT:
+            if path.state != _CHECKING and path.state != _SUSPECT and not path.is_stranger():
                 self._to(path, _SUSPECT, now)
 
     def _has_failed(self, path, now: int) -> bool:
