@@ -63,11 +63,11 @@ class Answer:
 class Lookup(Question):
     """Ask one master for a device; it ends in one event: ("answer", Answer) or ("failed", 0).
 
-    `platform` has key_id and p2p_key; `master` is (address, static public key). `cookie` is what `cookie_to_keep` of an
-    earlier lookup at this master gave, or None.
+    `platform` has key_id and p2p_key; `master` is (address, static public key) or (address, static public key, cookie),
+    the cookie being what `cookie_to_keep` of an earlier lookup at this master gave, or None.
     """
 
-    def __init__(self, platform, master: tuple, token: bytes, random_bytes, now: int, cookie=None):
+    def __init__(self, platform, master: tuple, token: bytes, random_bytes, now: int):
         check_key(token)
         if len(token) != TOKEN_SIZE:
             raise LocalError("lookup token is not of 16 bytes")
@@ -81,6 +81,7 @@ class Lookup(Question):
         self._noise: Noise | None = None
         self._forged = 0
         self._got_cookie_at = now
+        cookie: tuple = master[2] if len(master) > 2 and master[2] else ()
         self._is_old_cookie = bool(cookie) and ticks_diff(now, cookie[2]) < _COOKIE_LIFE_MS
         if self._is_old_cookie:
             self._nonce, self._cookie, self._got_cookie_at = cookie
@@ -137,17 +138,17 @@ class ClientInvite:
     """Send Noise message 1 to a device through one p2p server, again after 0.1, 0.2, 0.4 ... 3.2 s.
 
     Ends in one event: ("answer", status, our address, Noise message 2), status 0 or DEVICE_GONE, or ("failed", 0).
-    `entry` is one of Answer.p2p. Other states of the invite belong to the caller.
+    `entry` is one of Answer.p2p, `text` the lookup token and Noise message 1.
     """
 
-    def __init__(self, key_id: int, entry: tuple, invite_id: bytes, token: bytes, message: bytes, now: int):
+    def __init__(self, key_id: int, entry: tuple, invite_id: bytes, text: bytes, now: int):
         self.address = entry[1]
         self.invite_id = invite_id
         self.dropped = 0
         self._key_id = key_id
         self._aead = Aead(entry[2])
         before = header(INVITE, key_id, ROLE_P2P) + invite_id + with_size(entry[3])
-        self._packet = before + self._aead.seal(0, token + message, before)
+        self._packet = before + self._aead.seal(0, text, before)
         self._is_due = True
         self._tries = 1
         self._deadline: int | None = ticks_add(now, _INVITE_WAIT_MS)

@@ -168,7 +168,7 @@ class MasterCall:
         caller = self._caller
         token = lookup_token(caller.peer.key, self._epoch)
         cookie = caller.cookies.get(self._master[0])
-        self._lookup = Lookup(caller.platform, self._master, token, caller.random_bytes, now, cookie)
+        self._lookup = Lookup(caller.platform, (*self._master, cookie), token, caller.random_bytes, now)
 
     def invite(self, now: int) -> None:
         """Begin to invite the device."""
@@ -250,7 +250,7 @@ class MasterCall:
             token = lookup_token(self._caller.peer.key, self._epoch)
             invite_id, message = self.found.invite_id, self._invitation.message
             entry = self._servers.pop(0)
-            self._invites.append(ClientInvite(self._caller.platform.key_id, entry, invite_id, token, message, now))
+            self._invites.append(ClientInvite(self._caller.platform.key_id, entry, invite_id, token + message, now))
         if self._servers:
             self._next_server_at = ticks_add(now, _NEXT_SERVER_MS)
 

@@ -13,7 +13,7 @@ SERVER = (MASTER, given("master_static_public"))
 
 def lookup(cookie=None, now=NOW, platform=Platform):
     random_bytes = fixed_random(given("nonce"), given("client_ephemeral"), given("master_ephemeral"), given("nonce"))
-    return Lookup(platform, SERVER, message("lookup token"), random_bytes, now, cookie)
+    return Lookup(platform, SERVER + (cookie,), message("lookup token"), random_bytes, now)
 
 
 def asked():
@@ -29,7 +29,7 @@ def entry():
 
 
 def invite():
-    return ClientInvite(7, entry(), given("invite_id"), message("lookup token"), b"Noise message 1", NOW)
+    return ClientInvite(7, entry(), given("invite_id"), message("lookup token") + b"Noise message 1", NOW)
 
 
 def test_lookup_token_vector():

@@ -87,8 +87,8 @@ def login_answer(data: bytes) -> None:
 
 @target("lookup.answer", seeds=_SEEDS)
 def lookup_answer(data: bytes) -> None:
-    master = (SERVER, _LAB.master.static_public)
-    question = Lookup(Identity(generation()), master, token(DID), Random(), 0, (bytes(16), bytes(20), 0))
+    master = (SERVER, _LAB.master.static_public, (bytes(16), bytes(20), 0))
+    question = Lookup(Identity(generation()), master, token(DID), Random(), 0)
     question.receive_datagram(data[:4] + bytes(16) + data[20:], SERVER, 0)
 
 
@@ -101,7 +101,7 @@ def lookup_text(data: bytes) -> None:
 
 @target("lookup.invite_answer", seeds=_SEEDS)
 def invite_answer(data: bytes) -> None:
-    question = ClientInvite(1, (1, SERVER, key("client"), b"ticket"), bytes(8), token(DID), b"message", 0)
+    question = ClientInvite(1, (1, SERVER, key("client"), b"ticket"), bytes(8), token(DID) + b"message", 0)
     question.receive_datagram(data, SERVER, 0)
     head = bytes((0x93, 1, 1, 2)) + bytes(8)
     question.receive_datagram(head + Aead(key("client")).seal(1, data, head), SERVER, 0)

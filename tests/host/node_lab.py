@@ -185,11 +185,11 @@ class Lab:
         return question.next_event() or ("nothing",)
 
     def question(self, wanted: bytes, cookie: Any = None) -> Lookup:
-        master = (SERVER, self.master.static_public)
-        return Lookup(Identity(self.generations[0]), master, wanted, self.random, self.now, cookie)
+        master = (SERVER, self.master.static_public, cookie)
+        return Lookup(Identity(self.generations[0]), master, wanted, self.random, self.now)
 
     def invite(self, answer: Answer, message: bytes = b"Noise message 1") -> ClientInvite:
-        return ClientInvite(1, answer.p2p[0], answer.invite_id, token(DID), message, self.now)
+        return ClientInvite(1, answer.p2p[0], answer.invite_id, token(DID) + message, self.now)
 
     def keep_alive(self, session: Control, source: Address = DEVICE) -> list[bytes]:
         """Send one keep-alive; return what came back, which the session has then taken."""

@@ -96,12 +96,10 @@ def test_a19_forged_invites_leave_nothing_behind(no_curve):
     answer = lab.lookup(token(DID))[1]
     no_curve()
     for number in range(1, 500):
-        forged = ClientInvite(
-            1, (1, SERVER, bytes((7,)) * 32, bytes(112)), number.to_bytes(8, "big"), token(DID), b"", 0
-        )
+        forged = ClientInvite(1, (1, SERVER, bytes((7,)) * 32, bytes(112)), number.to_bytes(8, "big"), token(DID), 0)
         assert lab.receive(forged.datagram_to_send(0), CLIENT) == []
     stolen = (1, SERVER, bytes((7,)) * 32, answer.p2p[0][3])
-    forged = ClientInvite(1, stolen, answer.invite_id, token(DID), b"", 0)
+    forged = ClientInvite(1, stolen, answer.invite_id, token(DID), 0)
     assert lab.receive(forged.datagram_to_send(0), CLIENT) == [] and not lab.p2p._invites
 
 

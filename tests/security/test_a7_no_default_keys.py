@@ -54,7 +54,7 @@ def test_a7_device_and_client_without_keys_do_not_ask(bad):
     with pytest.raises(LocalError):
         Lookup(good, (SERVER, key("public")), bad, Random(), 0)
     with pytest.raises(LocalError):
-        ClientInvite(1, (1, SERVER, bad, b"ticket"), bytes(8), token(DID), b"", 0)
+        ClientInvite(1, (1, SERVER, bad, b"ticket"), bytes(8), token(DID), 0)
 
 
 def test_a7_zero_session_key_is_a_fault():
