@@ -100,7 +100,7 @@ class Login(Question):
         if len(data) != _NO_SIZE or not equal(self._hello.tag(data[:21]), data[21:]):
             raise ProtocolError("not authentic")
         if not self._refused:
-            self._refused = data[20]
+            self._refused = BUSY if data[20] == BUSY else REFUSED
             self._deadline = ticks_add(now, _NO_WAIT_MS)
 
     def _may_repeat(self) -> bool:

@@ -4,9 +4,11 @@ from helpers import raises
 from signalling_vectors import MASTER, NOW, P2P, Platform, address, fixed_random, flipped, given, message
 
 from upeer.clock import ticks_add, ticks_diff
+from upeer.crypto import Hmac
 from upeer.errors import LocalError
 from upeer.login import BUSY, NO_ANSWER, REFUSED, Login, backoff_ms, login_key
-from upeer.wire import ROLE_MASTER, ROLE_P2P
+from upeer.signalling import device_hello_key
+from upeer.wire import LOGIN_NO, ROLE_MASTER, ROLE_P2P, header
 
 
 def to_master(failures=0, identity=None):
@@ -182,5 +184,13 @@ def test_missing_keys_are_faults():
             raises(LocalError, to_master, 0, identity)
 
 
-def test_busy_is_told_apart():
-    assert (NO_ANSWER, REFUSED, BUSY) == (0, 1, 2)
+def refusal(code):
+    message = header(LOGIN_NO, 7, ROLE_MASTER) + given("nonce") + bytes((code,))
+    return message + Hmac(device_hello_key(given("crc_key"), given("p2p_key"))).tag(message)
+
+
+def test_codes_of_refusals():
+    for code, seen in ((0, REFUSED), (1, REFUSED), (2, BUSY), (3, REFUSED), (255, REFUSED)):
+        login = asked()
+        login.receive_datagram(refusal(code), MASTER, NOW)
+        assert expire(login)[0] == ("failed", seen)
