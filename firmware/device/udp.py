@@ -1,8 +1,8 @@
 """A UDP socket of the ESP32 that reads into one buffer and cannot be silenced by a stranger.
 
 A datagram of zero bytes makes the chip's socket report the end of its stream for ever, so on an empty read the socket is
-closed and opened anew on the same port (attack A18). With MSG_PEEK (MicroPython 1.26) a read allocates the address and one byte
-only; before that the datagram comes as an object of its own and is copied.
+closed and opened anew on the same port (attack A18). A datagram comes as an object of its own and is copied: `readinto` would
+save that, but it is a stream's method and reads on, into the next datagrams, until its buffer is full.
 """
 
 import errno
@@ -26,7 +26,6 @@ class Udp:
         self.reopened = 0
         self.unsent = 0
         self._shared = shared
-        self._peek = getattr(socket, "MSG_PEEK", 0)
         self.sock = None
         self._open()
 
@@ -58,13 +57,9 @@ class Udp:
     def receive(self) -> int:
         """Read one datagram into `buf` and return its size, 0 when there is none."""
         try:
-            if not self._peek:
-                data, self.addr = self.sock.recvfrom(BUFFER_SIZE)
-                size = len(data)
-                self.buf[:size] = data
-            else:
-                data, self.addr = self.sock.recvfrom(1, self._peek)
-                size = self.sock.readinto(self.buf) if data else 0
+            data, self.addr = self.sock.recvfrom(BUFFER_SIZE)
+            size = len(data)
+            self.buf[:size] = data
         except OSError as error:
             if error.errno in _QUIET:
                 return 0
