@@ -22,7 +22,7 @@ _CHUNK = 1 << 18
 _DAMAGED = 5  # EIO: the device's word for a wrong hash
 _MAX_LINE = 1024
 
-Progress = Callable[[int], None]
+Progress = Callable[[int], Callable[[int], None]]  # is given the size, returns what takes counts of bytes
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ async def get(connection: Connection, path: str, target: Path, progress: Progres
     try:
         size = int((await reader.answer())[0])
         with scratch.open("wb") as file:
-            digest = await _receive(reader, file, size, progress)
+            digest = await _receive(reader, file, size, progress(size) if progress else None)
         if (await reader.line()).strip() != digest:
             raise errors.DamagedData(f"{path} arrived damaged: its hash is wrong")
         os.replace(scratch, target)
@@ -58,7 +58,7 @@ async def put(connection: Connection, source: Path, path: str, progress: Progres
     with source.open("rb") as file:
         reader = await _request(connection, f"PUT {size} {path}", False)
         try:
-            digest = await _send(reader, file, size, progress)
+            digest = await _send(reader, file, size, progress(size) if progress else None)
             answer = await reader.answer()
         except BaseException:
             reader.give_up()
@@ -83,6 +83,7 @@ async def list_files(connection: Connection, path: str = "") -> list[Entry]:
 
 async def with_retries(connect: Callable[[], Any], action: Callable[[Connection], Any], delays: list[float]) -> Any:
     """Run action on a connection; when that is lost, connect anew after each of the delays (s) and run it again."""
+    is_first = True
     for delay in [*delays, None]:
         connection = None
         try:
@@ -91,12 +92,13 @@ async def with_retries(connect: Callable[[], Any], action: Callable[[Connection]
             await connection.close()
             return result
         except (errors.ClientError, ProtocolError) as error:
-            if connection is None and delay == delays[0]:
-                raise  # the first connect tells what is wrong best
-            if delay is None or not (is_lost(error) or isinstance(error, errors.CannotReach | errors.NoAnswer)):
-                raise
+            is_new = connection is None and is_first  # then it was never there
+            is_gone = is_lost(error) or isinstance(error, errors.CannotReach | errors.NoAnswer)
             if connection is not None:
                 connection.abort()
+            if delay is None or is_new or not is_gone:
+                raise
+            is_first = False
         except BaseException:
             if connection is not None:
                 connection.abort()
@@ -175,19 +177,19 @@ async def _request(connection: Connection, line: str, is_all: bool) -> _Reader:
     return _Reader(channel, line.split(" ")[-1])
 
 
-async def _receive(reader: _Reader, file: Any, size: int, progress: Progress | None) -> str:
+async def _receive(reader: _Reader, file: Any, size: int, advance: Callable[[int], None] | None) -> str:
     digest = hashlib.sha256()
     while size:
         data = await reader.take(min(size, _CHUNK))
         digest.update(data)
         file.write(data)
         size -= len(data)
-        if progress is not None:
-            progress(len(data))
+        if advance is not None:
+            advance(len(data))
     return digest.hexdigest()
 
 
-async def _send(reader: _Reader, file: Any, size: int, progress: Progress | None) -> str:
+async def _send(reader: _Reader, file: Any, size: int, advance: Callable[[int], None] | None) -> str:
     digest = hashlib.sha256()
     while size:
         data = file.read(min(size, _CHUNK))
@@ -196,8 +198,8 @@ async def _send(reader: _Reader, file: Any, size: int, progress: Progress | None
         digest.update(data)
         await reader.channel.write(data)
         size -= len(data)
-        if progress is not None:
-            progress(len(data))
+        if advance is not None:
+            advance(len(data))
     await reader.channel.write(digest.hexdigest().encode() + b"\n")
     reader.channel.close()
     return digest.hexdigest()
