@@ -1,10 +1,12 @@
 """A client's end of what `invite`, `lan` and `endpoint` do for a device (protocol, 5.2 and 5.3). No board loads it."""
 
+from upeer.answer import make_params
 from upeer.compat import const
 from upeer.crypto import Hmac
 from upeer.endpoint import Endpoint
 from upeer.errors import LocalError, ProtocolError, RemoteError
-from upeer.invite import Handshake, Params, parse_params, prologue
+from upeer.handshake import Handshake, Params, parse_params
+from upeer.invite import prologue
 from upeer.noise import NNPSK0, Noise
 from upeer.path import RELAY
 from upeer.wire import LAN_ANSWER, LAN_INVITE, Reader, header
@@ -90,7 +92,7 @@ class ClientEndpoint(Endpoint):
     def invite(self, key_id: int, invite_id: bytes, peer: tuple, relays=(), allow: int = ALL) -> Invitation:
         """Return an invitation. peer: (psk, did, client_id); relays: those of an Answer; allow: connect mode."""
         psk, did, client_id = peer
-        params = self.make_params([candidate for candidate in self.candidates if allow >> candidate[0] & 1])
+        params = make_params(self, [candidate for candidate in self.candidates if allow >> candidate[0] & 1])
         ours = []
         if allow >> RELAY & 1:
             for _, address, tag, client_key, device_key, ticket in relays:

@@ -9,7 +9,6 @@ from struct import pack_into
 from upeer.clock import earlier, ticks_add, ticks_diff
 from upeer.compat import const
 from upeer.errors import LocalError, ProtocolError
-from upeer.invite import TOO_MANY_SESSIONS, Params, Responder
 from upeer.path import RELAY, Paths
 from upeer.relay import RelayEnd
 from upeer.session import Session
@@ -20,8 +19,6 @@ FROM_LAN = const(1)
 
 _PREFIX = const(8)
 _SMALLEST = const(56)
-_ANSWERS = const(8)  # invites whose answer is kept for repetitions
-_HANDSHAKES = const(2)  # under way at a time
 _RELAYS = const(3)  # of one session
 _REJOIN_MS = const(2000)
 _NO_PATH = const(10)  # code of a session's end
@@ -30,7 +27,6 @@ _REPLACE_MS = const(2000)  # the same when its room is needed
 
 # Invites take their time from a budget that fills by itself: 8 a second may be tried, about one a second accepted.
 _TRY_MS = const(125)
-_ACCEPT_MS = const(1000)
 _BUDGET_MS = const(4000)
 
 
@@ -52,12 +48,12 @@ class Endpoint:
         self.send_start = 0
         self.random_bytes = random_bytes
         self._is_client = is_client
-        self._limits = limits
+        self.limits = limits
         self._by_id = {}
         self._relays = {}  # first 3 bytes of the relay_tag: (RelayEnd, session)
         self._turn = 0
         self._join_due = None
-        self._answers = []  # [invite_id, answer or None while the handshake is under way]
+        self.answers = []  # [invite_id, answer or None while the handshake is under way, since when]
         self._busy = [now, now]
         self._buf = self._inner = None
 
@@ -199,72 +195,52 @@ class Endpoint:
         Return bytes (message 2 of an invite that is known: send it again), None (nothing to do), or a Responder: the
         shell makes its shared secret, then calls finish_invite.
         """
-        for known in self._answers:
+        for known in self.answers:
             if known[0] == invite_id:
                 return known[1]
-        if self.ephemeral is None or not self._may_spend(source, _TRY_MS, now):
+        if self.ephemeral is None or not self.may_spend(source, _TRY_MS, now):
             return None
-        under_way = sum([1 for known in self._answers if known[1] is None])
-        pair = find() if under_way < _HANDSHAKES else None
-        if pair is None:
-            return None
-        try:
-            responder = Responder(pair[0], pair[1], self.ephemeral, message)
-        except ProtocolError:
-            self.dropped += 1
-            return None
-        if not self._may_spend(source, _ACCEPT_MS, now):
-            return None
-        self.ephemeral = None
-        responder.key_id = pair[2]
-        responder.user = pair[3]
-        responder.known = [invite_id, None]
-        if len(self._answers) >= _ANSWERS:
-            self._answers.pop(0)
-        self._answers.append(responder.known)
-        return responder
+        from upeer.answer import respond
+
+        return respond(self, (invite_id, message, source), find, now)
 
     def finish_invite(self, responder, shared: bytes, status: int, now: int) -> tuple:
-        """Return (message 2, session); session is None if status is not 0 or there is no room, as message 2 says."""
-        if not status and len(self.sessions) >= self._limits[0] and not self._make_room(now):
-            status = TOO_MANY_SESSIONS
-        params = self.make_params(() if status else self.candidates)
-        params.status = status
-        answer = responder.answer(params, shared)
-        responder.known[1] = answer
-        if status:
-            return answer, None
-        relays = [candidate for candidate in responder.peer.candidates if candidate[0] == RELAY]
-        return answer, self.add_session(responder, relays, now)
+        """Return (message 2, session); session is None if status is not 0 or there is no room, as message 2 says.
 
-    def _may_spend(self, source: int, cost_ms: int, now: int) -> bool:
+        Thereafter the shell may drop the modules answer, handshake, lan, noise and x25519.
+        """
+        from upeer.answer import finish
+
+        return finish(self, responder, shared, status, now)
+
+    def may_spend(self, source: int, cost_ms: int, now: int) -> bool:
+        """Take a cost from the budget of invites; False when too much was spent."""
         busy = ticks_diff(self._busy[source], now)
-        if not 0 <= busy <= _BUDGET_MS + _ACCEPT_MS:
+        if not 0 <= busy <= 2 * _BUDGET_MS:
             busy = 0  # idle, or for so long that ticks wrapped
         if busy > _BUDGET_MS:
             return False
         self._busy[source] = ticks_add(now, busy + cost_ms)
         return True
 
-    def _make_room(self, now: int) -> bool:
+    # sessions
+
+    def has_room(self, now: int) -> bool:
+        """Return whether one more session may come; a session that nothing came through makes room for it."""
+        if len(self.sessions) < self.limits[0]:
+            return True
         for session in self.sessions:
             if not session.paths.changes and ticks_diff(session.give_up, now) < _SILENCE_MS - _REPLACE_MS:
                 self._forget(session)
                 return True
         return False
 
-    # sessions
-
-    def make_params(self, candidates) -> Params:
-        """Return our transport parameters with a free connection_id."""
+    def new_id(self) -> int:
+        """Return a connection_id that no session has."""
         number = 0
         while not number or number in self._by_id:
             number = int.from_bytes(self.random_bytes(3), "big")
-        limits = self._limits
-        params = Params(number, limits[1], limits[2], limits[4])
-        params.max_datagram = limits[3]
-        params.candidates = list(candidates)
-        return params
+        return number
 
     def add_session(self, handshake, relays, now: int):
         """Return the session of a finished handshake. relays: candidates with our side's key, to be joined.
@@ -280,7 +256,7 @@ class Endpoint:
         for candidate in peer.candidates:
             if candidate[0] != RELAY:
                 paths.add(candidate[0], candidate[1])
-        limits = (_limits_of(ours), _limits_of(peer))
+        limits = (ours.limits(), peer.limits())
         ids = (ours.connection_id.to_bytes(3, "big"), peer.connection_id.to_bytes(3, "big"))
         keys = (handshake.seal_key, handshake.open_key)
         session = Session(self._is_client, ids[0], ids[1], keys[0], keys[1], paths, limits, now)
@@ -308,7 +284,3 @@ class Endpoint:
         self._by_id = {owner.number: owner for owner in self.sessions}
         self._relays = {key: relay for key, relay in self._relays.items() if relay[1] is not session}
         self._plan_joins()
-
-
-def _limits_of(params) -> tuple:
-    return params.max_data, params.max_channel_data, params.max_datagram, params.idle_timeout_s

@@ -1,19 +1,11 @@
-"""Invite of a device by a client: keys of the pair, transport parameters, handshake (protocol, chapters 2, 5.2, 5.4).
+"""Keys that follow from a pair key, and what a handshake is bound to (protocol, chapters 2, 5.2 and 5.4).
 
-The client's end is in `connect`.
-
-Payload of both handshake messages:
-    status (8) | connection_id (24) | max_datagram (16) | max_data (32) | max_channel_data (32) | idle_timeout_s (16) |
-    count (8) | candidates: type (8) | address (48)
-                            and for type 3 | relay_tag (56) | device_key (128) | size (8) | ticket
+The handshake itself is in `handshake`, who answers it in `answer`, who begins it in `connect`.
 """
 
 from upeer.compat import const
 from upeer.crypto import derive
-from upeer.errors import ProtocolError
-from upeer.noise import NNPSK0, Noise
-from upeer.path import RELAY
-from upeer.wire import Reader, pack_address, u16, u32, with_size
+from upeer.wire import u32
 
 ACCEPTED = const(0)
 TOO_MANY_SESSIONS = const(1)
@@ -21,11 +13,6 @@ OUT_OF_MEMORY = const(2)
 NOT_ALLOWED = const(3)
 
 SETUP_CLIENT_ID = b"setup\0\0\0"
-
-_MIN_DATAGRAM = const(1200)
-_MAX_NUMBER = const(0x3FFFFFFF)  # larger limits mean no more: numbers stay small integers on 32 bits
-_MAX_CANDIDATES = const(16)
-_MULTICAST = const(224)
 
 
 def setup_key(setup_code: bytes, did: str) -> bytes:
@@ -56,103 +43,3 @@ def session_psk(key: bytes, p2p_key: bytes) -> bytes:
 def prologue(key_id: int, invite_id: bytes, did: str, client_id: bytes) -> bytes:
     """Return what both ends bind their handshake to."""
     return b"upeer session 1" + bytes((key_id,)) + invite_id + did.encode() + client_id
-
-
-class Params:
-    """What one end tells the other: `status`, its limits, `connection_id` (0 to 2**24 - 1), `candidates`.
-
-    A candidate is (kind, address), for a relay (RELAY, address, relay_tag, key, ticket).
-    """
-
-    def __init__(self, connection_id: int, max_data: int, max_channel_data: int, idle_timeout_s: int):
-        self.status = ACCEPTED
-        self.connection_id = connection_id
-        self.max_datagram = _MIN_DATAGRAM
-        self.max_data = max_data
-        self.max_channel_data = max_channel_data
-        self.idle_timeout_s = idle_timeout_s
-        self.candidates = []
-
-    def encode(self) -> bytes:
-        """Return the payload, 20 bytes and 7 (127 for a relay) for each candidate."""
-        parts = [u32(self.status << 24 | self.connection_id), u16(self.max_datagram), u32(self.max_data)]
-        parts += [u32(self.max_channel_data), u16(self.idle_timeout_s), bytes((len(self.candidates),))]
-        for candidate in self.candidates:
-            parts += [bytes((candidate[0],)), pack_address(candidate[1][0], candidate[1][1])]
-            if candidate[0] == RELAY:
-                parts += [candidate[2], candidate[3], with_size(candidate[4])]
-        return b"".join(parts)
-
-
-def parse_params(payload: bytes) -> Params:
-    """Return the Params that an authentic peer sent; ProtocolError if they are malformed or out of range.
-
-    Candidates that cannot be anybody's address are left out.
-    """
-    reader = Reader(payload)
-    status = reader.u8()
-    connection_id = reader.u8() << 16 | reader.u16()
-    max_datagram = reader.u16()
-    limits = [min(number, _MAX_NUMBER) for number in (reader.u32(), reader.u32(), reader.u16())]
-    params = Params(connection_id, limits[0], limits[1], limits[2])
-    params.status = status
-    params.max_datagram = max_datagram
-    count = reader.u8()
-    if max_datagram < _MIN_DATAGRAM or not limits[2] or count > _MAX_CANDIDATES:
-        raise ProtocolError("transport parameter out of range")
-    for _ in range(count):
-        candidate = _read_candidate(reader)
-        if candidate[1][1] and 0 < int(candidate[1][0].split(".")[0]) < _MULTICAST:
-            params.candidates.append(candidate)
-    reader.done()
-    return params
-
-
-def _read_candidate(reader) -> tuple:
-    kind = reader.u8()
-    if kind < RELAY:
-        return kind, reader.address()
-    if kind > RELAY:
-        raise ProtocolError("unknown kind of candidate")
-    return kind, reader.address(), reader.bytes(7), reader.bytes(16), reader.bytes(reader.u8())
-
-
-class Handshake:
-    """What both ends have at the end of it: `params` (ours), `peer` (theirs), `seal_key`, `open_key`, `exporter`.
-
-    Beside that, for the owner: `key_id`, `allow` (kinds of path, a bit mask), `user` (anything).
-    """
-
-    is_client = False
-
-    def __init__(self):
-        self.params = self.peer = self.seal_key = self.open_key = self.exporter = self.user = None
-        self.key_id = 0
-        self.allow = 15
-
-    def _finish(self, noise) -> None:
-        first, second = noise.split()
-        self.seal_key, self.open_key = (first, second) if self.is_client else (second, first)
-        self.exporter = noise.export(b"export")
-
-
-class Responder(Handshake):
-    """The device's end, made from handshake message 1: CryptoError if it is not authentic, before any curve work.
-
-    The shell makes the shared secret of `private` and `peer_public`, in slices, then calls answer.
-    """
-
-    def __init__(self, psk: bytes, binding: bytes, ephemeral: tuple, message: bytes):
-        super().__init__()
-        self._noise = Noise(NNPSK0, False, psk, binding, ephemeral=ephemeral)
-        self.peer = parse_params(self._noise.read_message(message))
-        self.private = ephemeral[0]
-        self.peer_public = self._noise.peer_ephemeral
-
-    def answer(self, params: Params, shared: bytes) -> bytes:
-        """Return handshake message 2."""
-        self.params = params
-        message = self._noise.write_message(params.encode(), shared)
-        self._finish(self._noise)
-        self._noise = None
-        return message

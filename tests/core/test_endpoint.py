@@ -175,6 +175,18 @@ def test_number_of_handshakes_at_once_is_limited():
     assert [result is not None for result in results] == [True, True, False, False]
 
 
+def test_handshake_that_the_shell_never_finished_is_forgotten():
+    world = World()
+    first, invitation = world.invite()
+    assert world.handle(first, invitation.message)
+    second, other = world.invite()
+    assert world.handle(second, other.message)
+    world.now = ticks_add(world.now, 6000)
+    third, last = world.invite()
+    assert world.handle(third, last.message)
+    assert world.handle(first, invitation.message)
+
+
 def test_too_many_sessions_is_said_and_silent_ones_make_room():
     world = World((1, 4096, 1024, 1200, 30))
     world.connect()

@@ -2,7 +2,7 @@
 
 from helpers import load_json, raises, unhex
 
-from upeer import connect, invite, noise, x25519
+from upeer import connect, handshake, invite, noise, x25519
 from upeer.errors import CryptoError, LocalError, ProtocolError
 from upeer.path import HOST, RELAY, SRFLX
 
@@ -18,7 +18,7 @@ def pair_of(name):
 
 
 def client_params():
-    params = invite.Params(0x010203, 0x10000, 0x4000, 30)
+    params = handshake.Params(0x010203, 0x10000, 0x4000, 30)
     relay = (RELAY, ("198.51.100.1", 3478), unhex(V["relay_tag"]), unhex(V["relay"]["device_key"]))
     ticket = H["payload_1"][-96:]
     params.candidates = [(HOST, ("192.168.1.5", 5000)), (SRFLX, ("203.0.113.7", 20000)), relay + (ticket,)]
@@ -26,7 +26,7 @@ def client_params():
 
 
 def device_params():
-    params = invite.Params(0xFFFEFD, 0x8000, 0x2000, 60)
+    params = handshake.Params(0xFFFEFD, 0x8000, 0x2000, 60)
     params.max_datagram = 1400
     params.candidates = [(HOST, ("192.168.1.9", 40717))]
     return params
@@ -37,7 +37,7 @@ def initiator():
 
 
 def responder(message, psk=None, binding=BINDING):
-    return invite.Responder(psk or H["psk"], binding, pair_of("responder_ephemeral"), message)
+    return handshake.Responder(psk or H["psk"], binding, pair_of("responder_ephemeral"), message)
 
 
 def test_keys_of_a_pair():
@@ -70,13 +70,13 @@ def test_absent_and_zero_keys_are_faults():
         raises(LocalError, invite.lookup_token, key, 1)
         raises(LocalError, invite.lan_key, key)
         raises(LocalError, invite.session_psk, key, KEYS["p2p_key"])
-        raises(LocalError, invite.Responder, key, BINDING, pair_of("responder_ephemeral"), H["message_1"])
+        raises(LocalError, handshake.Responder, key, BINDING, pair_of("responder_ephemeral"), H["message_1"])
 
 
 def test_params_encode_as_in_the_vectors():
     assert client_params().encode() == H["payload_1"]
     assert device_params().encode() == H["payload_2"]
-    parsed = invite.parse_params(H["payload_1"])
+    parsed = handshake.parse_params(H["payload_1"])
     assert parsed.candidates == client_params().candidates
     assert (parsed.status, parsed.connection_id, parsed.max_datagram) == (0, 0x010203, 1200)
     assert (parsed.max_data, parsed.max_channel_data, parsed.idle_timeout_s) == (0x10000, 0x4000, 30)
@@ -84,24 +84,24 @@ def test_params_encode_as_in_the_vectors():
 
 def test_params_of_every_wrong_length_are_refused():
     for size in range(len(H["payload_1"])):
-        raises(ProtocolError, invite.parse_params, H["payload_1"][:size])
-    raises(ProtocolError, invite.parse_params, H["payload_1"] + b"\0")
+        raises(ProtocolError, handshake.parse_params, H["payload_1"][:size])
+    raises(ProtocolError, handshake.parse_params, H["payload_1"] + b"\0")
 
 
 def test_params_out_of_range_are_refused_and_large_limits_cut():
     good = "00 010203 04b0 ffffffff ffffffff 001e 00"
-    assert invite.parse_params(unhex(good)).max_data == 0x3FFFFFFF
-    raises(ProtocolError, invite.parse_params, unhex(good.replace("04b0", "04af")))
-    raises(ProtocolError, invite.parse_params, unhex(good.replace("001e", "0000")))
-    raises(ProtocolError, invite.parse_params, unhex(good[:-2] + "01 04 01020304 0001"))
-    raises(ProtocolError, invite.parse_params, unhex(good[:-2] + "11") + unhex("00 01020304 0001") * 17)
+    assert handshake.parse_params(unhex(good)).max_data == 0x3FFFFFFF
+    raises(ProtocolError, handshake.parse_params, unhex(good.replace("04b0", "04af")))
+    raises(ProtocolError, handshake.parse_params, unhex(good.replace("001e", "0000")))
+    raises(ProtocolError, handshake.parse_params, unhex(good[:-2] + "01 04 01020304 0001"))
+    raises(ProtocolError, handshake.parse_params, unhex(good[:-2] + "11") + unhex("00 01020304 0001") * 17)
 
 
 def test_candidates_that_nobody_can_have_are_left_out():
     text = "00 010203 04b0 00010000 00004000 001e 05"
     for address in ("00000000 0001", "e0000001 0001", "ffffffff 0001", "0a000001 0000", "0a000001 0001"):
         text += " 00 " + address
-    assert invite.parse_params(unhex(text)).candidates == [(HOST, ("10.0.0.1", 1))]
+    assert handshake.parse_params(unhex(text)).candidates == [(HOST, ("10.0.0.1", 1))]
 
 
 def test_initiator_and_responder_give_the_known_answers():

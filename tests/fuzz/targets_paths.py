@@ -9,7 +9,8 @@ from upeer.clock import ticks_add
 from upeer.connect import ClientEndpoint, Invitation, parse_lan_answer, parse_setup_code
 from upeer.endpoint import FROM_LAN, FROM_SERVER, Endpoint
 from upeer.errors import ProtocolError
-from upeer.invite import Params, Responder, parse_params, prologue
+from upeer.handshake import Params, Responder, parse_params
+from upeer.invite import prologue
 from upeer.lan import LanInvite
 from upeer.noise import NNPSK0, Noise
 from upeer.path import HOST, RELAY, Paths
