@@ -2,7 +2,7 @@
 
 from targets import target, vector_seeds
 
-from upeer import connect, control, invite, lan, relay, stun, wire
+from upeer import connect, control, handshake, lan, relay, stun, wire
 from upeer.errors import ProtocolError
 from upeer.frames import FrameReader, encode_answer, encode_close, encode_command, encode_reset, encode_stop
 from upeer.varint import encode
@@ -68,7 +68,7 @@ _PARAMS = bytes.fromhex("00 000001 04d0 00010000 00004000 001e 02 00 c0000201 0f
 
 @target("invite.params", allowed=(ProtocolError,), seeds=[_PARAMS, *vector_seeds("invite*")], max_size=1000)
 def invite_params(data: bytes) -> None:
-    invite.parse_params(data)
+    handshake.parse_params(data)
 
 
 @target("relay.join", allowed=(ProtocolError,), seeds=[bytes.fromhex("a0010103") + bytes(12) + _TICKET + bytes(16)])

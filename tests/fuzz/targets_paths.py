@@ -1,4 +1,4 @@
-"""Fuzz targets for invites, local invites, relays, paths and the datagram doors of Endpoint and Relay."""
+"""Fuzz targets with state: handshakes, paths, the datagram doors of Endpoint and Relay."""
 
 import json
 from pathlib import Path
@@ -6,18 +6,16 @@ from pathlib import Path
 from targets import target, vector_seeds
 
 from upeer.clock import ticks_add
-from upeer.connect import ClientEndpoint, Invitation, parse_lan_answer, parse_setup_code
+from upeer.connect import ClientEndpoint, Invitation
 from upeer.endpoint import FROM_LAN, FROM_SERVER, Endpoint
 from upeer.errors import ProtocolError
 from upeer.handshake import Params, Responder, parse_params
 from upeer.invite import prologue
-from upeer.lan import LanInvite
 from upeer.noise import NNPSK0, Noise
 from upeer.path import HOST, RELAY, Paths
-from upeer.relay import parse_join_ok
 from upeer.x25519 import key_pair, shared_secret
 from upeer_server.config import ServerEntry
-from upeer_server.relay import Relay, parse_join
+from upeer_server.relay import Relay
 
 _VECTORS = json.loads((Path(__file__).resolve().parents[1] / "vectors" / "invite.json").read_text())
 _KEY = bytes(range(32))
@@ -42,17 +40,17 @@ class _Dice:
         return self._state.to_bytes(8, "big") * (size // 8) + bytes((self._state >> 32 & 255,)) * (size % 8)
 
 
-@target("invite.params", allowed=(ProtocolError,), seeds=vector_seeds("invite*"), max_size=400)
-def params(data: bytes) -> None:
+@target("handshake.encode_again", allowed=(ProtocolError,), seeds=vector_seeds("invite*"), max_size=400)
+def encode_again(data: bytes) -> None:
     assert parse_params(parse_params(data).encode()).encode() == parse_params(data).encode()
 
 
-@target("invite.responder", allowed=(ProtocolError,), seeds=[_HANDSHAKE["message_1"]], max_size=500)
+@target("handshake.responder", allowed=(ProtocolError,), seeds=[_HANDSHAKE["message_1"]], max_size=500)
 def responder(data: bytes) -> None:
     Responder(_HANDSHAKE["psk"], _HANDSHAKE["prologue"], _PAIR, data)
 
 
-@target("invite.payload", allowed=(ProtocolError,), seeds=[_HANDSHAKE["payload_1"]], max_size=400)
+@target("handshake.payload", allowed=(ProtocolError,), seeds=[_HANDSHAKE["payload_1"]], max_size=400)
 def payload(data: bytes) -> None:
     """What stands behind the AEAD of message 1: the sender holds the pair key and means harm."""
     message = Noise(NNPSK0, True, _KEY, b"prologue", ephemeral=_PAIR).write_message(data)
@@ -62,34 +60,9 @@ def payload(data: bytes) -> None:
         paths.add(*candidate[:2], candidate[2] if candidate[0] == RELAY else None)
 
 
-@target("invite.answer", allowed=(ProtocolError,), seeds=[_HANDSHAKE["message_2"]], max_size=400)
+@target("handshake.answer", allowed=(ProtocolError,), seeds=[_HANDSHAKE["message_2"]], max_size=400)
 def answer(data: bytes) -> None:
     Invitation(_KEY, b"prologue", Params(1, 4096, 4096, 30), lambda size: _KEY[:size]).read_answer(data)
-
-
-@target("invite.setup_code", allowed=(ProtocolError,), seeds=[_VECTORS["setup_code"].encode()], max_size=40)
-def setup_code(data: bytes) -> None:
-    assert len(parse_setup_code(data.decode("latin-1"))) == 10
-
-
-@target("lan.invite", allowed=(ProtocolError,), seeds=_SEEDS)
-def lan_invite(data: bytes) -> None:
-    assert not LanInvite(data).matches(_KEY)
-
-
-@target("lan.answer", allowed=(ProtocolError,), seeds=_SEEDS)
-def lan_answer(data: bytes) -> None:
-    parse_lan_answer(data)
-
-
-@target("relay.join", allowed=(ProtocolError,), seeds=_SEEDS, max_size=300)
-def join(data: bytes) -> None:
-    parse_join(data)
-
-
-@target("relay.join_ok", allowed=(ProtocolError,), seeds=_SEEDS, max_size=100)
-def join_ok(data: bytes) -> None:
-    parse_join_ok(data)
 
 
 def _joined_relay() -> Relay:
