@@ -39,7 +39,7 @@ class Acks:
         return number
 
     def on_received(self, number: int, eliciting: bool, now: int) -> None:
-        """Note a packet; acknowledge every second one that asks for it, and at once what is out of order."""
+        """Note a packet; acknowledge every second one that asks for it, at once the first and what is out of order."""
         bounds = self._received.bounds
         if bounds and bounds[-1] == number:
             bounds[-1] = number + 1

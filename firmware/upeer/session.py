@@ -223,11 +223,11 @@ class Session(Messages):
         return self._new_stream(stream_id)
 
     def _new_stream(self, stream_id: int):
+        stream = Stream(self, stream_id, *self._stream_limits)
         old = self._channels[stream_id & 7]
         if old is not None:
-            old.retire()
+            old.retire(stream)
             self._streams.remove(old)
-        stream = Stream(self, stream_id, *self._stream_limits)
         self._channels[stream_id & 7] = stream
         self._streams.append(stream)
         return stream

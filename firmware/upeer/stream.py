@@ -143,10 +143,12 @@ class ReceiveBuffer:
         self._is_stopped = True
         self._consume(self.ready - self.start)
 
-    def retire(self) -> None:
+    def retire(self, successor) -> None:
         """Leave the session: a new generation has come. What is still here can be read on, at nobody's expense."""
         start = self.start
         self._consume(self.ready - start)
+        if start == self.start:
+            successor._ring = self._ring
         self.start = start
         self._session = None
 
@@ -171,6 +173,7 @@ class Stream:
         self.sent_length = 0
         self._size = size
         self._is_hungry = False  # the application had more than there was room for
+        self._is_reset = False
         self._session = session
         self._ring = None
         self._lost = Ranges()
@@ -243,7 +246,8 @@ class Stream:
 
     def reset(self, code: int) -> None:
         """Give up our direction: what was not delivered is dropped, the peer is told `code`."""
-        if not self.finished_out:
+        if not self._is_reset and not self.finished_out:
+            self._is_reset = True
             self._drop(_FIN_SENT)
             self._session.post(encode(_RESET_STREAM, self.id, code, self.next), self._on_reset_acked)
 
@@ -338,7 +342,8 @@ class Stream:
         """Return whether a peer that has all from us may begin the next generation."""
         return self.fin >= _FIN_SENT and self.incoming.ready == self.incoming.final
 
-    def retire(self) -> None:
-        """Make way for the next generation: the peer began it, so it has all of this one."""
+    def retire(self, successor) -> None:
+        """Make way for the next generation, which takes over the buffers: the peer has all of this one."""
+        successor._ring = self._ring
         self._drop(_FIN_ACKED)
-        self.incoming.retire()
+        self.incoming.retire(successor.incoming)

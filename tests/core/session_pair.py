@@ -1,10 +1,11 @@
 """Two sessions, a bad link between them and virtual time, for tests of the session on both interpreters."""
 
 from upeer.clock import earlier, ticks_add, ticks_diff
+from upeer.crypto import Aead
 from upeer.session import Session
 
 START = 2**30 - 500  # the ticks wrap soon
-SMALL = (8192, 8192, 1200, 30)
+SMALL = (8192, 4096, 1200, 30)
 KEYS = (b"\x01" * 32, b"\x02" * 32)
 
 
@@ -138,14 +139,14 @@ class Pair:
             self.order += 1
             self.flying.append((due, self.order, receiver, data))
 
-    def step(self):
-        """Go to the next moment at which something happens, and let it happen."""
-        for end in (self.a, self.b):
-            self.pump(end)
+    def step(self, end=None):
+        """Go to the next moment at which something happens, unless that is after `end`, and let it happen."""
+        self.pump(self.a)
+        self.pump(self.b)
         due = earlier(self.a.session.timer(), self.b.session.timer())
         for item in self.flying:
             due = earlier(due, item[0])
-        if due is None:
+        if due is None or (end is not None and ticks_diff(due, end) > 0):
             return False
         if ticks_diff(due, self.now) > 0:
             self.now = due
@@ -154,11 +155,19 @@ class Pair:
         ready.sort(key=lambda item: item[1])
         for item in ready:
             item[2].session.receive_packet(bytearray(item[3]), len(item[3]), "peer", None, self.now)
-        for end in (self.a, self.b):
-            timer = end.session.timer()
+        for side in (self.a, self.b):
+            timer = side.session.timer()
             if timer is not None and ticks_diff(timer, self.now) <= 0:
-                end.session.handle_timer(self.now)
+                side.session.handle_timer(self.now)
+            side.drain()
         return True
+
+    def settle(self, ms=1000):
+        """Let all happen that does within some time."""
+        end = ticks_add(self.now, ms)
+        while self.step(end):
+            pass
+        self.now = end
 
     def run(self, until, limit_ms=60000):
         """Step until the condition holds; fail after so much virtual time."""
@@ -169,35 +178,63 @@ class Pair:
 
 
 class Transfer:
-    """The work of one end: writes `size` seeded bytes on a channel, reads what comes, finishes."""
+    """The work of one end: writes `size` seeded bytes on a channel, reads and checks what comes, finishes."""
 
-    def __init__(self, channel, size, seed, chunk=3000):
-        self.channel = channel
+    def __init__(self, channel, size, seed, peer_seed):
         self.stream = None
-        self.data = pattern(size, seed)
         self.written = 0
-        self.got = bytearray()
-        self.chunk = chunk
+        self.received = 0
+        self._channel = channel
+        self._size = size
+        self._sent_block = pattern(_BLOCK, seed)
+        self._got_block = pattern(_BLOCK, peer_seed)
 
     def __call__(self, end):
         if self.stream is None:
-            self.stream = end.session.stream(self.channel)
+            self.stream = end.session.stream(self._channel)
         stream = self.stream
-        if self.written < len(self.data):  # one piece each time
-            piece = self.data[self.written : self.written + self.chunk]
-            self.written += stream.write(piece)
-            if self.written == len(self.data):
-                stream.finish()
-        if stream.readable:
-            self.got += stream.read(self.chunk)
+        for _ in range(3):
+            size = min(_PIECE, self._size - self.written)
+            self.written += stream.write(piece(self._sent_block, self.written, size)) if size else 0
+        while stream.readable:
+            data = stream.read(_PIECE)
+            assert data == piece(self._got_block, self.received, len(data)), "wrong bytes"
+            self.received += len(data)
+        if self.written == self._size:
+            stream.finish()
+
+    def is_done(self):
+        return self.written == self.received == self._size
+
+
+_BLOCK = 509
+_PIECE = 900
 
 
 def pattern(size, seed):
     """Return bytes in which a shifted or repeated piece shows."""
-    data = bytearray()
     dice = Dice(seed)
-    while len(data) < size:
-        word = dice.roll(0xFFFF)
-        data.append(word & 0xFF)
-        data.append(word >> 8)
-    return bytes(data[:size])
+    return bytes(dice.roll(256) for _ in range(size))
+
+
+def piece(block, offset, size):
+    """Return a piece of an endless repetition of a block."""
+    at = offset % len(block)
+    return (block * ((at + size) // len(block) + 1))[at : at + size]
+
+
+def transfer(pair, size, limit_ms=60000):
+    """Transfer both ways on channel 1 until both ends have all; return the two works."""
+    a = pair.a.work = Transfer(1, size, 1, 2)
+    b = pair.b.work = Transfer(1, size, 2, 1)
+    pair.run(lambda: a.is_done() and b.is_done(), limit_ms)
+    return a, b
+
+
+def sealed(plaintext, number=0, key=KEYS[0]):
+    """Return a packet to the device, made by hand."""
+    buf = bytearray(24) + plaintext + bytearray(32)
+    buf[0:4] = b"\x40dev"
+    buf[4:8] = (number & 0xFFFFFFFF).to_bytes(4, "big")
+    end = Aead(key).seal_packet(buf, 8, 24 + len(plaintext), number)
+    return buf[:end]
