@@ -127,15 +127,15 @@ class ReceiveBuffer:
         return size
 
     def _consume(self, size: int) -> None:
-        """Move `start`; when half of a window is free the peer is told."""
+        """Move `start`; when a quarter of a window is free the peer is told."""
         self.start += size
         session = self._session
         if session is None:
             return
         session.data_consumed += size
-        if (session.data_consumed + session.data_window - session.data_limit) * 2 >= session.data_window:
+        if (session.data_consumed + session.data_window - session.data_limit) * 4 >= session.data_window:
             session.pending |= _MAX_DATA
-        if self.final < 0 and (self.start + self.size - self.limit) * 2 >= self.size:
+        if self.final < 0 and (self.start + self.size - self.limit) * 4 >= self.size:
             session.pending |= 1 << self._channel
 
     def stop(self) -> None:
