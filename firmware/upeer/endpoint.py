@@ -43,6 +43,7 @@ class Endpoint:
         self.candidates = []
         self.ephemeral = None
         self.sessions = []
+        self._over = []  # forgotten, but their last events are not yet told
         self.dropped = 0
         self.send_addr = None
         self.send_start = 0
@@ -95,7 +96,7 @@ class Endpoint:
     def _handle_join_ok(self, data: bytes, addr, now: int) -> None:
         relay = self._relays.get(int.from_bytes(data[4:7], "big"))
         if relay is None:
-            raise ProtocolError("JOIN_OK of no relay of ours")
+            raise ProtocolError("relay_tag")
         if relay[0].on_join_ok(data, addr, now):
             relay[1].paths.check(now, relay[0].tag)
         self._plan_joins()
@@ -166,10 +167,12 @@ class Endpoint:
 
     def next_event(self):
         """Return (session, event), None when there is none. What is over is forgotten after its last event."""
-        for session in self.sessions:
+        for session in self._over + self.sessions if self._over else self.sessions:
             event = session.next_event()
             if event is not None:
                 return session, event
+        self._over.clear()
+        for session in self.sessions:
             if session.is_closed:
                 self._forget(session)
                 return self.next_event()
@@ -231,7 +234,9 @@ class Endpoint:
             return True
         for session in self.sessions:
             if not session.paths.changes and ticks_diff(session.give_up, now) < _SILENCE_MS - _REPLACE_MS:
+                session.abort(_NO_PATH, "no path")
                 self._forget(session)
+                self._over.append(session)
                 return True
         return False
 
@@ -250,7 +255,7 @@ class Endpoint:
         ours = handshake.params
         peer = handshake.peer
         if ours.connection_id in self._by_id:
-            raise LocalError("connection id is taken: invite again")
+            raise LocalError("connection_id")
         paths = Paths(self._is_client, self.random_bytes, now)
         paths.allow = handshake.allow
         for candidate in peer.candidates:

@@ -15,8 +15,8 @@ SRFLX = const(1)
 PRFLX = const(2)
 RELAY = const(3)
 
-PATH_CHALLENGE = const(0x1A)
-PATH_RESPONSE = const(0x1B)
+_PATH_CHALLENGE = const(0x1A)
+_PATH_RESPONSE = const(0x1B)
 
 _RESTING = const(0)  # not challenged
 _SEARCHING = const(1)  # long without an answer, and there is nothing better
@@ -165,14 +165,14 @@ class Paths:
     def write_frames(self, path, buf, pos: int, now: int) -> int:
         """Write what is due on that path into buf at pos, at most 24 bytes; return the end."""
         if path.echo is not None:
-            buf[pos] = PATH_RESPONSE
+            buf[pos] = _PATH_RESPONSE
             buf[pos + 1 : pos + 9] = path.echo
             buf[pos + 9 : pos + 15] = pack_address(path.addr[0], path.addr[1])
             path.echo = None
             pos += 15
         if self._is_due(path, now):
             self._on_challenge_sent(path, now)
-            buf[pos] = PATH_CHALLENGE
+            buf[pos] = _PATH_CHALLENGE
             buf[pos + 1 : pos + 6] = path.data
             buf[pos + 6 : pos + 9] = (now & 0xFFFFFF).to_bytes(3, "big")
             pos += 9
@@ -230,9 +230,10 @@ class Paths:
 
     def _drop_worst(self) -> bool:
         """Make room: forget the oldest path that gave up, else the oldest peer-reflexive one that never answered."""
-        for is_hopeless in (lambda path: path.state == _RESTING, lambda path: path.kind == PRFLX):
+        for any_state in (False, True):
             for path in self.all:
-                if is_hopeless(path) and not path.valid and path.kind != RELAY:
+                is_hopeless = path.kind == PRFLX if any_state else path.state == _RESTING and path.kind != RELAY
+                if is_hopeless and not path.valid:
                     self.all.remove(path)
                     if path is self._last:
                         self._last = None

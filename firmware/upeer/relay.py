@@ -37,7 +37,7 @@ def parse_join_ok(data: bytes) -> tuple:
     fields = key_id, reader.bytes(7), reader.u8(), reader.u32(), reader.address()
     reader.done()
     if role != ROLE_RELAY:
-        raise ProtocolError("not from a relay")
+        raise ProtocolError("role")
     return fields
 
 
@@ -92,10 +92,9 @@ class RelayEnd:
     def on_join_ok(self, data: bytes, addr: tuple, now: int) -> bool:
         """Take a JOIN_OK with our relay_tag; return whether it tells anything new. ProtocolError when not authentic."""
         _, _, side, sequence, reflexive = parse_join_ok(data)
-        if addr != self.addr or side != self._side or sequence != self._sequence:
-            raise ProtocolError("JOIN_OK of another one")
-        if not equal(self._mac.tag(data[:-MAC_SIZE]), data[-MAC_SIZE:]):
-            raise ProtocolError("JOIN_OK not authentic")
+        is_ours = addr == self.addr and side == self._side and sequence == self._sequence
+        if not is_ours or not equal(self._mac.tag(data[:-MAC_SIZE]), data[-MAC_SIZE:]):
+            raise ProtocolError("JOIN_OK")
         is_news = self.state != JOINED or reflexive != self.reflexive
         self.reflexive = reflexive
         self._to(JOINED, now)

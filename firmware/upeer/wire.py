@@ -13,6 +13,7 @@ COOKIE = const(0x81)
 LOGIN = const(0x82)
 LOGIN_OK = const(0x83)
 LOGIN_NO = const(0x84)
+LOGIN_BEHIND = const(0x85)
 CONTROL = const(0x88)
 ALIVE = const(0x89)
 ALIVE_OK = const(0x8A)
@@ -30,8 +31,7 @@ ROLE_MASTER = const(1)
 ROLE_P2P = const(2)
 ROLE_RELAY = const(3)
 
-HEADER_SIZE = const(4)
-ADDRESS_SIZE = const(6)
+_ADDRESS_SIZE = const(6)
 LAN_PORT = const(40717)
 
 
@@ -46,7 +46,7 @@ class Reader:
     def _take(self, size: int) -> int:
         pos = self.pos
         if not 0 <= size <= self.end - pos:
-            raise ProtocolError("message too short")
+            raise ProtocolError("too short")
         self.pos = pos + size
         return pos
 
@@ -70,12 +70,12 @@ class Reader:
 
     def address(self) -> tuple:
         """Return the next 6 bytes as an address."""
-        return unpack_address(self.buf, self._take(ADDRESS_SIZE))
+        return unpack_address(self.buf, self._take(_ADDRESS_SIZE))
 
     def header(self, kind: int) -> tuple:
         """Read a clear header of that type; return its (key_id, role)."""
         if self.u8() != kind or self.u8() != _VERSION:
-            raise ProtocolError("another type or version")
+            raise ProtocolError("type")
         return self.u8(), self.u8()
 
     def rest(self) -> bytes:
@@ -85,7 +85,7 @@ class Reader:
     def done(self) -> None:
         """Check that nothing is left."""
         if self.pos != self.end:
-            raise ProtocolError("message too long")
+            raise ProtocolError("too long")
 
 
 def header(kind: int, key_id: int, role: int) -> bytes:

@@ -200,6 +200,7 @@ def test_too_many_sessions_is_said_and_silent_ones_make_room():
     world.client.sessions.clear()
     assert world.connect()[1]
     assert len(world.device.sessions) == 1
+    assert events(world.device)[0][1][1] == 10
 
 
 def test_refusal_is_told_to_the_client():

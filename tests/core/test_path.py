@@ -259,3 +259,22 @@ def test_candidate_given_twice_keeps_the_better_kind():
     path = paths.add(PRFLX, LAN)
     assert paths.add(HOST, LAN) is path
     assert path.kind == HOST and len(paths.all) == 1
+
+
+def test_packet_on_a_known_path_allocates_nothing():
+    import gc
+
+    if not hasattr(gc, "mem_alloc"):
+        return
+    harness = Harness((RELAY, SERVER, 60), (SRFLX, DIRECT, 20))
+    harness.run(1000)
+    paths, now, addr = harness.paths, harness.now, ("203.0.113.5", 2000)
+    paths.on_packet(addr, None, now)
+    gc.collect()
+    before = gc.mem_alloc()
+    for _ in range(100):
+        paths.on_packet(addr, None, now)
+        paths.next_probe(now)
+        paths.on_progress(now)
+        paths.timer()
+    assert gc.mem_alloc() - before < 64  # for `before` itself
