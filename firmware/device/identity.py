@@ -7,6 +7,7 @@ from upeer.pairs import Pairs
 from device.store import Store
 
 _KEY_SIZE = 32
+_EPOCH_STEP = 65536
 
 
 class Identity:
@@ -42,6 +43,10 @@ class Identity:
     def next_epoch(self) -> int:
         """Return a login epoch that was never used before."""
         return self.store.next_counter("epoch")
+
+    def raise_epoch(self, last: int) -> None:
+        """Go on above `last`, as far as one step may lead: a server that lies cannot use the numbers up."""
+        self.store.raise_counter("epoch", min(last, self.next_epoch() + _EPOCH_STEP))
 
     def set_keys(self, key_id: int, crc_key: bytes, p2p_key: bytes) -> bool:
         """Store a new generation of platform keys and use it; False when it is the one in use."""

@@ -93,6 +93,12 @@ class Store:
         else:
             self.delete(_INDEX)
 
+    def raise_counter(self, name: str, floor: int) -> None:
+        """Have the next numbers be above `floor`."""
+        if self.next_counter(name) < floor:
+            self.set(name, pack(">I", floor))
+            self._counters[name] = (floor, floor)
+
     def next_counter(self, name: str) -> int:
         """Return a number above all that this name ever gave, first 1; each `stride` of them cost one flash write."""
         value, limit = self._counters.get(name) or (None, 0)

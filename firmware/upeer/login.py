@@ -5,6 +5,7 @@ LOGIN     header (32 bits) | nonce (128) | cookie (160) | sealed: epoch (32) | f
 LOGIN_OK  header | nonce | sealed: session id (56) | session key (256) | reflexive (48) | keep-alive in s (16)
           | Unix time (32) | count (8) | p2p entries
 LOGIN_NO  header | nonce | code (8) | tag (128)
+LOGIN_BEHIND  header | nonce | sealed: last epoch (32)
 """
 
 from upeer.clock import ticks_add
@@ -13,7 +14,7 @@ from upeer.control import Control, parse_servers
 from upeer.crypto import Aead, Hmac, check_key, derive, equal
 from upeer.errors import LocalError, ProtocolError
 from upeer.signalling import Question, device_hello_key
-from upeer.wire import LOGIN, LOGIN_NO, LOGIN_OK, ROLE_MASTER, Reader, header, u16, u32, with_size
+from upeer.wire import LOGIN, LOGIN_BEHIND, LOGIN_NO, LOGIN_OK, ROLE_MASTER, Reader, header, u16, u32, with_size
 
 NO_ANSWER = const(0)
 REFUSED = const(1)
@@ -43,7 +44,8 @@ def backoff_ms(failures: int, random_bytes) -> int:
 class Login(Question):
     """One attempt to log in; it ends in one event:
 
-    ("login", Control, Unix time, p2p entries), keep-alives running, or ("failed", NO_ANSWER, REFUSED or BUSY).
+    ("login", Control, Unix time, p2p entries), keep-alives running, ("failed", NO_ANSWER, REFUSED or BUSY), or
+    ("behind", last epoch): proven, but the server has seen that epoch.
     `identity` has key_id, crc_key, p2p_key, did, flags, nat_class and next_epoch(), which never gives a number twice;
     `server` is (role, address, login key, ticket), the ticket empty at masters. Starts after the back-off for
     `failures` in a row. LocalError if a key is missing.
@@ -84,6 +86,8 @@ class Login(Question):
             self._handle_ok(Reader(self._answer.open(data[20:], data[:20])), now)
         elif data[0] == LOGIN_NO:
             self._handle_no(data, now)
+        elif data[0] == LOGIN_BEHIND:
+            self._finish(("behind", Reader(self._answer.open(data[20:], data[:20])).u32()))
         else:
             raise ProtocolError("not an answer")
 

@@ -175,6 +175,9 @@ class Registrar:
         event = server.login.next_event()
         if event is None:
             return
+        if event[0] == "behind":  # our counter was lost with the flash
+            self.identity.raise_epoch(event[1])
+            return self._on_failure(server, "behind", False, now)
         if event[0] == "failed":
             return self._on_failure(server, _REASONS[event[1]], event[1] == NO_ANSWER, now)
         server.login = None

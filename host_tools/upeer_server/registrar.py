@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from upeer.crypto import Aead, Hmac, derive, equal
 from upeer.errors import ProtocolError
 from upeer.login import BUSY, REFUSED
-from upeer.wire import LOGIN_NO, LOGIN_OK, Reader, header, pack_address
+from upeer.wire import LOGIN_BEHIND, LOGIN_NO, LOGIN_OK, Reader, header, pack_address
 from upeer_server.cookie import DEVICE, LIFETIME_S, Address
 from upeer_server.hub import Hub, Keys
 from upeer_server.limits import Buckets
@@ -134,10 +134,10 @@ class Registrar:
         did, key, last_epoch = self.find_login_key(request)
         proof = Hmac(key or self._dummy_key).digest(b"proof", *request.proven)
         is_proven = equal(proof, request.proof) and key is not None
-        if not is_proven or key is None or request.epoch <= last_epoch or self._is_barred(did):
-            if is_proven and request.epoch <= last_epoch and self._is_first_use(request.nonce):
-                self._on_clone_evidence(did)
+        if not is_proven or key is None or self._is_barred(did):
             self._refuse(request, REFUSED)
+        elif request.epoch <= last_epoch:
+            self._handle_old_epoch(request, did, key, last_epoch)
         elif did not in self._by_did and len(self._by_did) >= self.max_sessions:
             self._refuse(request, BUSY)
         else:
@@ -166,6 +166,17 @@ class Registrar:
         self._failures.take(request.address[0], self.hub.ms)
         message = header(LOGIN_NO, request.keys.key_id, self.role) + request.nonce + bytes((code,))
         self.hub.send(message + request.keys.device_hello.tag(message), request.address)
+
+    def _handle_old_epoch(self, request: LoginRequest, did: str, key: bytes, last_epoch: int) -> None:
+        """Tell a device that lost its counter how far it was; refuse a replay. Both may be signs of a clone."""
+        if not self._is_first_use(request.nonce):
+            return self._refuse(request, REFUSED)
+        self._on_clone_evidence(did)
+        self.refused += 1
+        self._failures.take(request.address[0], self.hub.ms)
+        before = header(LOGIN_BEHIND, request.keys.key_id, self.role) + request.nonce
+        answer = Aead(derive(key, b"login answer", request.nonce, request.cookie))
+        self.hub.send(before + answer.seal(1, last_epoch.to_bytes(4, "big"), before), request.address)
 
     def _accept(self, request: LoginRequest, did: str, key: bytes, data: bytes) -> None:
         hub = self.hub

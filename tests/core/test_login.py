@@ -8,7 +8,7 @@ from upeer.crypto import Hmac
 from upeer.errors import LocalError
 from upeer.login import BUSY, NO_ANSWER, REFUSED, Login, backoff_ms, login_key
 from upeer.signalling import device_hello_key
-from upeer.wire import LOGIN_NO, ROLE_MASTER, ROLE_P2P, header
+from upeer.wire import LOGIN_BEHIND, LOGIN_NO, ROLE_MASTER, ROLE_P2P, header
 
 
 def to_master(failures=0, identity=None):
@@ -194,3 +194,13 @@ def test_codes_of_refusals():
         login = asked()
         login.receive_datagram(refusal(code), MASTER, NOW)
         assert expire(login)[0] == ("failed", seen)
+
+
+def test_login_behind_tells_the_last_epoch():
+    login = asked()
+    before = header(LOGIN_BEHIND, 7, ROLE_MASTER) + given("nonce")
+    sealed = login._answer.seal(1, b"\0\0\x12\x34", before)
+    login.receive_datagram(flipped(before + sealed, 40), MASTER, NOW)
+    assert login.next_event() is None
+    login.receive_datagram(before + sealed, MASTER, NOW)
+    assert login.next_event() == ("behind", 0x1234)

@@ -4,7 +4,7 @@ import pytest
 from node_lab import CLIENT, DEVICE, DID, OTHER_DID, SERVER, Identity, Lab, events, generation, key, p2p_entry, token
 
 from upeer.control import ALIVE_SIZE
-from upeer.login import BUSY, NO_ANSWER, REFUSED, Login
+from upeer.login import BUSY, NO_ANSWER, Login
 from upeer.lookup import Answer
 from upeer_server.cookie import Cookies
 from upeer_server.limits import Buckets
@@ -37,11 +37,11 @@ def test_lost_login_ok_is_sent_again():
     assert not lab.master.alerts
 
 
-def test_old_epoch_is_refused():
+def test_old_epoch_is_told_the_last_one():
     lab = Lab()
     lab.login(Identity(generation(), epoch=9))
-    assert lab.login(Identity(generation(), epoch=9)) == ("failed", REFUSED)
-    assert lab.login(Identity(generation(), epoch=3)) == ("failed", REFUSED)
+    assert lab.login(Identity(generation(), epoch=9)) == ("behind", 9)
+    assert lab.login(Identity(generation(), epoch=3)) == ("behind", 9)
     assert lab.login(Identity(generation(), epoch=10))[0] == "login"
 
 

@@ -78,7 +78,6 @@ def test_a1_refused_logins_are_one_answer_and_one_work(monkeypatch):
         "unknown": (Identity(generation(), "ZZZZ-999999-ZZZZZ"), wrong_licence),
         "wrong licence": (Identity(generation(), epoch=99), wrong_licence),
         "revoked": (Identity(generation(), OTHER_DID), None),
-        "old epoch": (Identity(generation(), epoch=1), None),
     }
     del lab.verifiers.licences[OTHER_DID]
     seen = set()

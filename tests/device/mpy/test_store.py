@@ -232,3 +232,11 @@ def test_the_same_value_again_is_not_written():
     before = FakeNVS.flash.written
     store.set("v", b"same")
     assert FakeNVS.flash.written == before
+
+
+def test_raised_counter_goes_on_above_the_floor():
+    store = fresh()
+    store.raise_counter("epoch", 500)
+    assert store.next_counter("epoch") == 501
+    store.raise_counter("epoch", 3)
+    assert store.next_counter("epoch") == 503
