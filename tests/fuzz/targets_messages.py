@@ -1,64 +1,14 @@
-"""Fuzz targets for the messages: frames, transport parameters, relay, local network, server lists, STUN."""
+"""Fuzz targets for the messages: transport parameters, relay, local network, server lists, STUN."""
 
 from targets import target, vector_seeds
 
 from upeer import connect, control, handshake, lan, relay, stun, wire
 from upeer.errors import ProtocolError
-from upeer.frames import FrameReader, encode_answer, encode_close, encode_command, encode_reset, encode_stop
-from upeer.varint import encode
 from upeer_server import relay as server_relay
 
 _KEY = bytes(range(32))
 _ADDRESS = wire.pack_address("192.0.2.1", 4000)
 _TICKET = wire.with_size(b"ticket")
-
-
-class _Sink:
-    """Takes what a FrameReader hands over; data that lie outside the packet are a fault."""
-
-    def __init__(self, size):
-        self._size = size
-
-    def handle_stream(self, stream_id, offset, pos, size, fin):
-        self._check(pos, size)
-
-    def handle_datagram(self, channel, pos, size):
-        self._check(pos, size)
-
-    def handle_ack(self, highs, lows, count, delay_ms):
-        if not all(0 <= lows[row] <= highs[row] for row in range(count)):
-            raise AssertionError("ACK range upside down")
-
-    def __getattr__(self, name):
-        return lambda *arguments: None
-
-    def _check(self, pos, size):
-        if not 0 <= pos <= pos + size <= self._size:
-            raise AssertionError("data outside the packet")
-
-
-def _frame_seeds():
-    frames = [
-        encode_reset(1, 2, 3),
-        encode_stop(1, 2),
-        encode_command(1, "echo", b"data"),
-        encode_answer(1, 0, b"data"),
-        encode_close(2, "bye"),
-        encode(0x02, 9, 3, 1, 2, 1, 1),
-        encode(0x08, 1, 100, 4) + b"data",
-        encode(0x09, 1, 100000, 4) + b"data",
-        encode(0x10, 70000),
-        encode(0x11, 1, 70000),
-        b"\x1a" + bytes(8),
-        b"\x1b" + bytes(14),
-        encode(0x30, 1, 4) + b"data",
-    ]
-    return [*map(bytes, frames), bytes(b"".join(frames)), *vector_seeds("frames*")]
-
-
-@target("frames.packet", allowed=(ProtocolError, IndexError, ValueError), seeds=_frame_seeds(), max_size=1200)
-def frames_packet(data: bytes) -> None:
-    FrameReader(_Sink(len(data))).read(bytearray(data), 0, len(data))
 
 
 _PARAMS = bytes.fromhex("00 000001 04d0 00010000 00004000 001e 02 00 c0000201 0fa0") + (
