@@ -5,11 +5,13 @@ from typing import Any
 
 from upeer import aio
 from upeer.clock import ticks_diff, ticks_ms
+from upeer.connect import ALL, DIRECT_ONLY, LAN_ONLY, RELAY_ONLY
 from upeer.errors import LocalError, RemoteError
 from upeer.path import RELAY
 from upeer.session import EVENT_ANSWER, EVENT_DATAGRAM, EVENT_PATH, EVENT_READABLE
 from upeer_client import errors
 
+MODES = {"all": ALL, "lan": LAN_ONLY, "direct": DIRECT_ONLY, "relay": RELAY_ONLY}
 KINDS = ("lan", "direct", "direct", "relay")
 
 _CLOSE_S = 5.0
@@ -82,6 +84,13 @@ class Connection(aio.Connection):  # type: ignore[misc]
                     await self.changed()
         except TimeoutError:
             self.abort(code, reason)
+
+    def allow(self, mode: str) -> None:
+        """Let more kinds of path be used than `connect` said: "all" lets a session over a relay move to a direct path."""
+        if mode not in MODES:
+            raise errors.UsageError(f"there is no mode {mode!r}", "choose all, lan, direct or relay")
+        self._transport.endpoint.allow(self.session, MODES[mode])
+        self.flush()
 
     def abort(self, code: int = 0, reason: str = "") -> None:
         """Close now and drop what is not delivered."""

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from upeer import aio
+from upeer import aio, enrol
 from upeer.clock import ticks_ms
 from upeer.crypto import random_bytes
 from upeer.endpoint import FROM_LAN, FROM_SERVER, Endpoint
@@ -61,6 +61,9 @@ class Identity:
         self.state["epoch"] = self.state.get("epoch", 0) + 1
         return int(self.state["epoch"])
 
+    def raise_epoch(self, last: int) -> None:
+        self.state["epoch"] = max(self.state.get("epoch", 0), last)
+
 
 class PythonDevice:
     """One device. `services` by name are coroutines of a channel, `folder` is what the files service shows.
@@ -99,7 +102,7 @@ class PythonDevice:
         self.endpoint = Endpoint(False, self._limits, random_bytes, now)
         self.registrar = Registrar(self.identity, random_bytes, now)
         for number, host, port in self._masters:
-            self.registrar.set_master(number, (socket.gethostbyname(host), port), now)
+            enrol.set_master(self.registrar, number, (socket.gethostbyname(host), port), now)
         self.transport = _DeviceTransport(self, open_socket(self._host))
         self.endpoint.candidates = [(HOST, (self._host, self.transport.port))]
         self.endpoint.ephemeral = key_pair(random_bytes)
@@ -112,7 +115,7 @@ class PythonDevice:
         for task in self._tasks:
             task.cancel()
         if is_polite:
-            self.registrar.log_out()
+            enrol.log_out(self.registrar)
             self.transport.flush()
         if self._lan is not None:
             asyncio.get_running_loop().remove_reader(self._lan.fileno())
@@ -160,11 +163,11 @@ class PythonDevice:
             self._invite(invite_id, key_id, message, found, FROM_SERVER, control.answer_invite)
         elif event[0] == "online":
             own = [(HOST, (self._host, self.transport.port))]
-            seen = [(SRFLX, address) for address in self.registrar.reflexives()]
+            seen = [(SRFLX, address) for address in enrol.reflexives(self.registrar)]
             self.endpoint.candidates = own + [item for item in seen if item[1] != own[0][1]]
         elif event[0] == "keys":
             self.identity.set_keys(*event[1:])
-            self.registrar.restart(now)
+            enrol.restart(self.registrar, now)
 
     # invites
 
@@ -199,6 +202,7 @@ class PythonDevice:
 
     def _invite(self, invite_id: bytes, key_id: int, message: bytes, row: Any, source: int, reply: Any) -> None:
         p2p_key = self.identity.p2p_keys.get(key_id)
+        self.endpoint._busy = [ticks_ms(), ticks_ms()]  # tests connect more often than a device lets strangers try
 
         def find() -> tuple[Any, ...] | None:
             if row is None or p2p_key is None:
@@ -223,7 +227,7 @@ class PythonDevice:
 
     def _update_tokens(self) -> None:
         if self._epoch:
-            self.registrar.set_tokens(self.identity.pairs.tokens(self._epoch), ticks_ms())
+            enrol.set_tokens(self.registrar, self.identity.pairs.tokens(self._epoch), ticks_ms())
 
     # commands
 
@@ -238,7 +242,9 @@ class PythonDevice:
                 self._open(connection, request_id, data)
             elif name == "pair":
                 self._pair(connection, request_id, data)
-            elif name == "pair-open" and connection.role == OWNER:
+            elif name == "pair-open":
+                if connection.role != OWNER:
+                    raise LocalError("only the owner opens pairing")
                 self.identity.pairs.open()
                 self._update_tokens()
                 session.answer(request_id, 0)

@@ -1,0 +1,239 @@
+"""Files both ways, lost connections, damaged data, slow and silent devices, the blocking form."""
+
+import asyncio
+import hashlib
+import os
+import random
+
+import pytest
+from client_lab import Lab
+
+from upeer_client import blocking, errors, files
+from upeer_client.connection import is_lost
+
+CONTENT = random.Random(1).randbytes(300_000)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """A lab that tests leave as they found it."""
+    with Lab(tmp_path_factory.mktemp("lab"), masters=1) as made:
+        made.run(made.pair())
+        (made.files / "data.bin").write_bytes(CONTENT)
+        yield made
+
+
+def _run_linked(lab, action, delays=()):
+    async def run():
+        async with lab.client() as client:
+            return await files.with_retries(lambda: client.connect(lab.did, timeout=5), action, list(delays))
+
+    return lab.run(run())
+
+
+def test_get_and_put(lab, tmp_path):
+    target = tmp_path / "copy.bin"
+    seen = []
+
+    def progress(size):
+        seen.append(size)
+        return seen.append
+
+    entry = _run_linked(lab, lambda connection: files.get(connection, "data.bin", target, progress))
+    assert target.read_bytes() == CONTENT
+    assert entry == files.Entry(hashlib.sha256(CONTENT).hexdigest(), len(CONTENT), "data.bin")
+    assert seen[0] == sum(seen[1:]) == len(CONTENT)
+    _run_linked(lab, lambda connection: files.put(connection, target, "back.bin"))
+    assert (lab.files / "back.bin").read_bytes() == CONTENT
+    (lab.files / "back.bin").unlink()
+
+
+def test_empty_file_and_several_requests_on_one_connection(lab, tmp_path):
+    (tmp_path / "empty").write_bytes(b"")
+
+    async def action(connection):
+        await files.put(connection, tmp_path / "empty", "empty")
+        await files.get(connection, "empty", tmp_path / "empty2")
+        for _ in range(5):
+            await files.get(connection, "data.bin", tmp_path / "many")
+        return await files.list_files(connection)
+
+    entries = _run_linked(lab, action)
+    assert [(entry.path, entry.size) for entry in entries] == [("data.bin", len(CONTENT)), ("empty", 0)]
+    assert (tmp_path / "empty2").read_bytes() == b""
+    (lab.files / "empty").unlink()
+
+
+def test_get_of_a_missing_file_leaves_nothing(lab, tmp_path):
+    with pytest.raises(errors.FileRefused, match="no such file") as caught:
+        _run_linked(lab, lambda connection: files.get(connection, "nothing", tmp_path / "copy"))
+    assert caught.value.number == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_existing_target_survives_a_failure(lab, tmp_path):
+    (tmp_path / "copy").write_bytes(b"old")
+    with pytest.raises(errors.FileRefused):
+        _run_linked(lab, lambda connection: files.get(connection, "nothing", tmp_path / "copy"))
+    assert (tmp_path / "copy").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    "answer", [b"OK 5\nhello" + b"0" * 64 + b"\n", b"OK 5\nhel", b"OK 5\nhello", b"OK", b"", b"ERR 5 file error\n"]
+)
+def test_damaged_get_leaves_nothing(lab, tmp_path, answer):
+    async def lie(channel):
+        await channel.readline()
+        await channel.write(answer)
+        channel.close()
+
+    true, lab.device.services["files"] = lab.device.services["files"], lie
+    try:
+        with pytest.raises(errors.DamagedData):
+            _run_linked(lab, lambda connection: files.get(connection, "data.bin", tmp_path / "copy"))
+    finally:
+        lab.device.services["files"] = true
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_connection_lost_in_mid_transfer_is_made_anew(lab, tmp_path):
+    true = lab.device.services["files"]
+    tries = []
+
+    async def break_twice(channel):
+        tries.append(channel)
+        if len(tries) > 2:
+            return await true(channel)
+        await channel.readline()
+        await channel.write(b"OK %d\n" % len(CONTENT) + CONTENT[:50_000])
+        await channel.drain()
+        channel.connection.abort(9, "")
+
+    lab.device.services["files"] = break_twice
+    target = tmp_path / "copy"
+    try:
+        _run_linked(lab, lambda connection: files.get(connection, "data.bin", target), (0.01, 0.01))
+        assert target.read_bytes() == CONTENT and len(tries) == 3
+        tries.clear()
+        target.unlink()
+        with pytest.raises(errors.ClosedByPeer):
+            _run_linked(lab, lambda connection: files.get(connection, "data.bin", target), (0.01,))
+    finally:
+        lab.device.services["files"] = true
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_device_that_reboots_is_found_again(tmp_path):
+    with Lab(tmp_path, masters=1, lan=False) as lab:
+        (lab.files / "data.bin").write_bytes(CONTENT)
+
+        async def run():
+            await lab.pair()
+            async with lab.client() as client:
+                connection = await client.connect(lab.did)
+                channel = await connection.open("echo", 1)
+                for other in lab.device.connections:
+                    other.abort(9, "")
+                await lab.reboot(is_polite=False)
+                with pytest.raises(errors.ClosedByPeer) as caught:
+                    await channel.read(1)
+                assert is_lost(caught.value)
+                connection = await client.connect(lab.did)
+                await files.get(connection, "data.bin", tmp_path / "copy")
+
+        lab.run(run())
+    assert (tmp_path / "copy").read_bytes() == CONTENT
+
+
+def test_stream_that_the_device_gives_up_is_an_error_not_an_end(lab):
+    async def give_up(channel):
+        await channel.write(b"half")
+        channel.reset()
+
+    lab.device.services["broken"] = give_up
+
+    async def action(connection):
+        channel = await connection.open("broken", 5)
+        with pytest.raises(Exception, match="gave the stream up"):
+            while await channel.read(10):
+                pass
+
+    _run_linked(lab, action)
+
+
+def test_full_disk_is_one_error_and_leaves_nothing(lab, tmp_path, monkeypatch):
+    def fail(*_arguments):
+        raise OSError(28, "no space left on device")
+
+    monkeypatch.setattr(files.os, "replace", fail)
+    with pytest.raises(OSError, match="no space"):
+        _run_linked(lab, lambda connection: files.get(connection, "data.bin", tmp_path / "copy"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cancelled_connect_leaves_no_session(lab):
+    async def run():
+        async with lab.client() as client:
+            task = asyncio.create_task(client.connect(lab.did))
+            await asyncio.sleep(0.003)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert client._transport.parties == []
+
+    lab.run(run())
+
+
+def test_blocking_client(lab, tmp_path):
+    with blocking.Client(lab.client_json, lab.home) as client:
+        assert [pair.name for pair in client.pairs.all()] == ["lamp"]
+        assert client.netcheck().servers[0].lookup
+        with client.connect("lamp") as device:
+            assert device.command("status")[0] == 0
+            channel = device.open("echo", 2)
+            channel.write(b"hello\nworld")
+            assert channel.readline() == b"hello\n"
+            assert channel.readexactly(5) == b"world"
+            channel.drain()
+            assert device.check_buffer(2) == (0, 0)
+            assert device.path["kind"] == "lan" and device.stats()["bytes_out"] > 0
+            channel.close()
+            assert channel.read(1) == b""
+
+
+def test_blocking_reads_time_out_and_keep_what_came(lab):
+    async def slow(channel):
+        await channel.write(b"abc")
+        await channel.readline()
+        await channel.write(b"d")
+
+    lab.device.services["slow"] = slow
+    with blocking.Client(lab.client_json, lab.home) as client, client.connect("lamp") as device:
+        channel = device.open("slow", 1)
+        with pytest.raises(errors.TimedOut) as caught:
+            channel.readexactly(4, timeout=0.2)
+        assert caught.value.partial == b"abc"
+        channel.write(b"go\n")
+        assert channel.read(9) == b"d"
+        with pytest.raises(errors.TimedOut):
+            device.recv_packet(timeout=0.05)
+
+
+def test_blocking_write_times_out_when_nobody_reads(lab):
+    async def deaf(channel):
+        await asyncio.sleep(30)
+
+    lab.device.services["deaf"] = deaf
+    with blocking.Client(lab.client_json, lab.home) as client:
+        device = client.connect("lamp")
+        channel = device.open("deaf", 1)
+        with pytest.raises(errors.TimedOut):
+            channel.write(os.urandom(8 << 20), timeout=0.5)
+        device.abort()
+        with pytest.raises(errors.ClosedByPeer):
+            channel.read(1)
+
+
+def test_blocking_client_without_configuration(tmp_path):
+    with pytest.raises(errors.ConfigError), blocking.Client(tmp_path / "none.json", tmp_path):
+        pass
