@@ -111,4 +111,15 @@ class ClientEndpoint(Endpoint):
         invitation.read_answer(message)
         if invitation.peer.status:
             raise RemoteError(invitation.peer.status, "the device accepts no session")
-        return self.add_session(invitation, invitation.relays, now)
+        session = self.add_session(invitation, invitation.relays, now)
+        session.candidates = invitation.peer.candidates
+        return session
+
+    @staticmethod
+    def allow(session, kinds: int) -> None:
+        """Let a session use these kinds of path from now on, a bit mask as for invite; a narrow session grows wider."""
+        paths = session.paths
+        paths.allow = kinds
+        for candidate in session.candidates:
+            if candidate[0] != RELAY:
+                paths.add(candidate[0], candidate[1])
