@@ -5,6 +5,7 @@ the device may have stored is known here as well, and the next try finds out.
 """
 
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,9 @@ class PairStore:
             return named[0]
         if named:
             raise UsageError(f"{len(named)} devices are called {name}", "give the DID")
-        raise NotPaired(f"this client is not paired with {checked_did(name)}")
+        with suppress(UsageError):
+            raise NotPaired(f"this client is not paired with {checked_did(name)}")
+        raise UsageError(f"no paired device is called {name!r}, and it is no DID", "see 'upeer devices'")
 
     def pending(self, did: str) -> list[Pair]:
         """Return what a device may have stored in pairings whose answer got lost, newest first."""
