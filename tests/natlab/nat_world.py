@@ -1,0 +1,234 @@
+"""A served platform, a device and a client inside a NatLab: each in a thread whose network namespace is its own.
+
+with NatWorld(folder, "full-cone", "symmetric") as world:
+    client = world.client()                                   # a Client, open, in the client's namespace
+    connection = world.on_client(client.connect(world.did))
+"""
+
+import asyncio
+import hashlib
+import threading
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import namespaces
+import nat_kinds as kinds
+from lab import NatLab
+from office_tools import make_office
+from python_device import PythonDevice
+
+import upeer_client
+from upeer.path import RELAY
+from upeer_office import bundle, names
+from upeer_office.platforms import client_config
+from upeer_server.serve import Service
+
+_Result = TypeVar("_Result")
+
+MASTERS = 3
+PORT = 32100
+TIME_OUT_S = 30.0
+_CLIENT_ID = b"natworld"
+
+
+class NamespaceLoop:
+    """An asyncio loop in a thread that lives in a network namespace, with all sockets it makes."""
+
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._main, name=namespace, daemon=True)
+        self._thread.start()
+
+    def run(self, call: Coroutine[Any, Any, _Result], timeout_s: float = TIME_OUT_S) -> _Result:
+        """Run a coroutine there to its end and return its result."""
+        return asyncio.run_coroutine_threadsafe(asyncio.wait_for(call, timeout_s), self._loop).result(timeout_s + 5)
+
+    def close(self) -> None:
+        """End the loop and its thread."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
+
+    def _main(self) -> None:
+        with namespaces.inside(self._namespace):
+            self._loop.run_forever()
+
+
+class NatWorld:
+    """Masters 1 to 3, each with a p2p server and a relay, at public addresses; a paired device; clients.
+
+    `lab` has the knobs; `services[n]` is what serves master n; with `board` True the device is up to the caller.
+    """
+
+    def __init__(self, folder: Path, kind_a: str, kind_b: str, *, board: bool = False, **options: Any) -> None:
+        self.lab = NatLab(kind_a, kind_b, **options)
+        self.folder = folder
+        self.services: dict[int, Service] = {}
+        self.device: PythonDevice | None = None
+        addresses = tuple(f"{self.lab.server(index).ip}:{PORT}" for index in range(MASTERS))
+        self.office = make_office(folder / "platform", addresses)
+        self.did = self.office.issue(1)[0].partition(",")[0]
+        self.record = self.office.device_record(self.did)
+        self.setup_code = names.encode_setup_code(self.record["setup_code"])
+        self.log: list[str] = []
+        self._has_board = board
+        self._clients: list[upeer_client.Client] = []
+        self._loops: list[NamespaceLoop] = []
+
+    def __enter__(self) -> Self:
+        try:
+            self.lab.open()
+            self.internet = self._loop(self.lab.server(0).namespace)
+            self._client_side = self._loop(self.lab.client.namespace)
+            for number in range(1, MASTERS + 1):
+                self.start_master(number)
+            if not self._has_board:
+                self._device_side = self._loop(self.lab.device.namespace)
+                self._start_device()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all of it."""
+        for client in self._clients:
+            self.on_client(client.close())
+        if self.device is not None:
+            self._device_side.run(_call(self.device.stop))
+        for number in list(self.services):
+            self.stop_master(number)
+        for loop in self._loops:
+            loop.close()
+        self.lab.close()
+        self.office.close()
+
+    # who is there
+
+    def start_master(self, number: int) -> None:
+        """Serve one master, its p2p server and its relay."""
+        folder = self.folder / "platform"
+        service = Service(lambda: bundle.load_nodes(folder, None, number), self._log)
+        self.internet.run(service.start())
+        self.services[number] = service
+
+    def stop_master(self, number: int) -> None:
+        """Stop one master, its p2p server and its relay, which say goodbye to devices."""
+        self.internet.run(self.services.pop(number).stop())
+
+    def kill_master(self, number: int) -> None:
+        """End one master, its p2p server and its relay without a word, as kill -9 does."""
+
+        async def kill(service: Service) -> None:
+            service._close()
+            assert service._admin is not None
+            await service._admin.stop()
+
+        self.internet.run(kill(self.services.pop(number)))
+
+    def client(self, name: str = "client") -> upeer_client.Client:
+        """Return an open client; it shares the pair of others with its name."""
+        home = self.folder / name
+        client = upeer_client.Client(self.config(), home)
+        if not self._has_board and not client.pairs.all():
+            pair = upeer_client.Pair(self.did, _CLIENT_ID, b"p" * 32)
+            client.pairs.begin(pair)
+            client.pairs.confirm(pair, "owner")
+        self.on_client(client.__aenter__())
+        self._clients.append(client)
+        return client
+
+    def config(self) -> upeer_client.Config:
+        """Return what a client of this platform ships with."""
+        document = client_config(self.office.platform)
+        return upeer_client.Config.open(document["key_id"], bytes.fromhex(document["p2p_key"]), document["init_string"])
+
+    def on_client(self, call: Coroutine[Any, Any, _Result], timeout_s: float = TIME_OUT_S) -> _Result:
+        """Run a coroutine at the client's place."""
+        return self._client_side.run(call, timeout_s)
+
+    def on_device(self, call: Coroutine[Any, Any, _Result]) -> _Result:
+        """Run a coroutine at the device's place."""
+        return self._device_side.run(call)
+
+    # knobs
+
+    def address_of(self, side: str) -> str:
+        """Return the public address of a side: what the other one's datagrams are for."""
+        gateway = self.lab.gateway(side)
+        return self.lab.host(side).ip if gateway.kind == kinds.OPEN else gateway.wan_ip
+
+    def block_direct(self, blocked: bool = True) -> None:
+        """Let nothing pass between the two sides but through relays."""
+        (self.lab.block_udp if blocked else self.lab.unblock_udp)("client", self.address_of("device"))
+
+    def _log(self, event: str, **fields: Any) -> None:
+        self.log.append(f"{event} {fields}")
+
+    def _loop(self, namespace: str) -> NamespaceLoop:
+        self._loops.append(NamespaceLoop(namespace))
+        return self._loops[-1]
+
+    def _start_device(self) -> None:
+        self.device = self.on_device(self._make_device())
+        self.on_device(self.device.online(MASTERS, 2))
+
+    async def _make_device(self) -> PythonDevice:
+        state: dict[str, Any] = {}
+        device = PythonDevice(self.record, host=self.lab.device.ip, state=state)
+        device.identity.pairs.add(_CLIENT_ID, b"p" * 32, b"lab")
+        await device.start()
+        return device
+
+
+async def _call(function: Any) -> None:
+    function()
+
+
+async def echoed(connection: Any, size: int, channel_number: int = 1, pace_s: float = 0.0) -> None:
+    """Send bytes through the echo service and see them come back, by hash; AssertionError when they differ."""
+    channel = await connection.open("echo", channel_number)
+    pattern = bytes(range(251)) * (size // 251 + 1)
+    data = pattern[:size]
+
+    async def send() -> None:
+        step = max(size // 64, 1024) if pace_s else size
+        for at in range(0, size, step):
+            await channel.write(data[at : at + step])
+            if pace_s:
+                await asyncio.sleep(pace_s)
+        channel.close()
+
+    sending = asyncio.ensure_future(send())
+    digest, count = hashlib.sha256(), 0
+    try:
+        while part := await channel.read(1 << 16):
+            digest.update(part)
+            count += len(part)
+        await sending
+    finally:
+        sending.cancel()
+    assert count == size, f"{count} of {size} bytes came back"
+    assert digest.digest() == hashlib.sha256(data).digest(), "other bytes came back"
+
+
+async def path_becomes(connection: Any, wanted: set[str], timeout_s: float) -> float:
+    """Wait until data go on such a path; return the seconds that took, or raise TimeoutError with the path."""
+    started = time.monotonic()
+    while connection.path["kind"] not in wanted:
+        if time.monotonic() - started > timeout_s or connection.closed is not None:
+            raise TimeoutError(f"the path is {connection.path}, not {wanted}; closed: {connection.closed}")
+        await asyncio.sleep(0.005)
+    return time.monotonic() - started
+
+
+def relay_in_use(connection: Any) -> str | None:
+    """Return the IP of the relay that a connection's data go through, None when there is none."""
+    active = connection.session.paths.active
+    return active.addr[0] if active is not None and active.kind == RELAY else None
