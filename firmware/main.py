@@ -12,15 +12,15 @@ async def main(device) -> None:
 
 
 def run() -> None:
+    device = None
     try:
         device = Device(watchdog_s=120)
+        asyncio.run(main(device))
     except ValueError as error:
         print("upeer:", error)
-        return
-    try:
-        asyncio.run(main(device))
     finally:
-        device.release()
+        if device:
+            device.release()
 
 
 run()

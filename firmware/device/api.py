@@ -8,25 +8,24 @@
 
 import asyncio
 import gc
-import json
-import socket
+import network
 
 import machine
 
-from upeer import VERSION
-from upeer.clock import ticks_diff, ticks_ms
+from upeer.clock import ticks_add, ticks_diff, ticks_ms
+from upeer.compat import const
 from upeer.errors import LocalError, ProtocolError
-from upeer.invite import pair_key
-from upeer.pairs import OWNER, SETUP
 
-from device.agent import Agent, log
-from device.identity import Identity
+from device.late import SERVICES, drop
 
-_BUILT_IN = ("echo", "files")
-_NEVER_MS = 2**31 - 1
-_NOT_FOUND = 2
-_FAILED = 1
-_FORBIDDEN = 3
+_NEVER_MS = const(0x3FFFFFFF)
+_MINUTE_MS = const(60000)
+_WATCH_MS = const(500)
+_ASK_AGAIN_MS = const(5000)
+_BACKLOG = const(4)
+_SETUP = const(3)  # role of a session by setup code
+_FAILED = const(1)
+_FORBIDDEN = const(3)
 
 
 class Device:
@@ -36,27 +35,25 @@ class Device:
     """
 
     def __init__(self, watchdog_s: int = 0):
-        from upeer.initstring import open_init_string
+        from device.startup import load
 
-        from device.fctry import load
-
-        record, copy, faults = load()
-        for fault in faults:
-            log(fault + ", using copy %d" % copy)
-        self._masters = open_init_string(record["init_string"], "device", record["crc_key"], record["p2p_key"])
-        self.identity = Identity(record)
+        self.identity, self._masters, self.faults = load()
+        for fault in self.faults:
+            print("upeer:", fault)
+        drop()
         self.did = self.identity.did
         self.agent = None
-        self.wifi = None
+        self.services = {}
+        self.has_services = False  # built-in ones are loaded
+        self._commands = {}
         self._watchdog_s = watchdog_s
         self._watchdog = None
-        self._services = {}
-        self._commands = {"open": self._open, "status": self._status, "pair": self._pair, "pair-open": self._pair_open}
         self._waiting = []
         self._is_listening = False
         self._arrived = asyncio.Event()
-        self._started = ticks_ms()
-        self._uptime_s = 0
+        self._since = self._asked = ticks_ms()
+        self._minutes = 0
+        self._tasks = []
 
     # the application's side
 
@@ -64,7 +61,7 @@ class Device:
         """Decorate `async def handler(channel)`: clients open it by name. The channel is reset if it raises."""
 
         def register(handler):
-            self._services[name] = handler
+            self.services[name] = handler
             return handler
 
         return register
@@ -73,28 +70,27 @@ class Device:
         """Decorate `def handler(connection, data) -> bytes`: clients call it by name; LocalError's text goes back."""
 
         def register(handler):
-            def answer(connection, request_id, data):
-                connection.session.answer(request_id, 0, handler(connection, data) or b"")
-
-            self._commands[name] = answer
+            self._commands[name] = handler
             return handler
 
         return register
 
     async def start(self) -> None:
-        """Join the network and log in, and stay so in the background."""
-        limits = (2, 16384, 4096)
-        try:
-            import board
+        """Join the network and log in, and stay so in the background. ValueError when no network is stored."""
+        from device.startup import limits, tidy_files
 
-            limits = (board.MAX_SESSIONS, board.STREAM_BUFFER * 4, board.STREAM_BUFFER)
-        except ImportError:
-            pass
-        self.agent = Agent(self.identity, limits, self._on_connection, self._on_command)
+        from device.wifi import credentials
+
+        credentials(self.identity.store())
+        tidy_files()
+        found = limits()
+        drop()
+        from device.agent import Agent
+
+        self.agent = Agent(self.identity, found, self)
         if self._watchdog_s:
             self._watchdog = machine.WDT(timeout=self._watchdog_s * 1000)
-        asyncio.create_task(self.agent.run(self._feed))
-        asyncio.create_task(self._watch_network())
+        self._tasks = [asyncio.create_task(self.agent.run()), asyncio.create_task(self._watch_network())]
 
     def listen(self, on: int = 1) -> None:
         """Take connections for `accept` from now on; 0 stops that. Services and commands work either way."""
@@ -119,135 +115,106 @@ class Device:
         """Return how many masters this device is logged in to."""
         return self.agent.registrar.count() if self.agent else 0
 
+    def uptime_s(self) -> int:
+        """Return the seconds since the start."""
+        return self._minutes * 60 + ticks_diff(ticks_ms(), self._since) // 1000
+
     def release(self) -> None:
-        """Log out and leave the watchdog so much time that a person can work on the board."""
-        if self.agent and self.agent.udp:
-            self.agent.stop()
+        """Log out, and leave the board to a person: no task runs on, the watchdog waits for good."""
         if self._watchdog:
             machine.WDT(timeout=_NEVER_MS)
+        for task in self._tasks:
+            task.cancel()
+        if self.agent and self.agent.udp:
+            from device.link import stop
 
-    # the network
+            stop(self.agent)
+        asyncio.new_event_loop()
 
-    def _feed(self) -> None:
+    # the agent's side
+
+    def on_tick(self) -> None:
+        """Feed the watchdog, count time; several times a second."""
         if self._watchdog:
             self._watchdog.feed()
-        passed_s = ticks_diff(ticks_ms(), self._started) // 1000
-        if passed_s > 1000:
-            self._uptime_s += passed_s
-            self._started = ticks_ms()
+        if ticks_diff(ticks_ms(), self._since) >= _MINUTE_MS:
+            self._minutes += 1
+            self._since = ticks_add(self._since, _MINUTE_MS)
+        if self.has_services and not self.agent.endpoint.sessions:
+            self.has_services = False
+            drop(SERVICES)
 
-    async def _watch_network(self) -> None:
-        from device.wifi import Wifi, credentials
-
-        ssid, password = credentials(self.identity.store)
-        self.wifi = Wifi(ssid, password, self.did)
-        while True:
-            if not self.wifi.is_up():
-                await self.wifi.join()
-                log("network up, %s" % self.wifi.address())
-                self.agent.start(self.wifi.address())
-                await self._find_masters()
-            elif self.agent.udp is None or self.agent.own_ip != self.wifi.address():
-                self.agent.start(self.wifi.address())
-                await self._find_masters()
-            elif self.agent.unanswered:
-                await self._find_masters()
-            await asyncio.sleep_ms(500)
-
-    async def _find_masters(self) -> None:
-        """Look up the masters' names; numeric addresses need no asking."""
-        self.agent.unanswered.clear()
-        for number, host, port in self._masters:
-            try:
-                address = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_DGRAM)[0][-1]
-                self.agent.registrar.set_master(number, (address[0], address[1]), ticks_ms())
-            except OSError:
-                log("the name of master %d does not resolve" % number)
-            await asyncio.sleep_ms(0)
-        self.agent.flush()
-
-    # connections
-
-    def _on_connection(self, connection) -> None:
-        if connection.role != SETUP and self._is_listening and len(self._waiting) < 4:
+    def on_connection(self, connection) -> None:
+        """Keep a new connection for `accept`."""
+        if connection.role != _SETUP and self._is_listening and len(self._waiting) < _BACKLOG:
             self._waiting.append(connection)
             self._arrived.set()
 
-    def _on_command(self, connection, request_id: int, name: str, data) -> None:
-        handler = self._commands.get(name)
+    def on_command(self, connection, request_id: int, name: str, data) -> None:
+        """Answer a client's command."""
         session = connection.session
+        handler = self._commands.get(name)
         try:
-            if handler is None:
-                session.answer(request_id, _NOT_FOUND, b"no such command")
-            elif connection.role == SETUP and name != "pair":
-                session.answer(request_id, _FORBIDDEN, b"pair first")
+            if handler is None or connection.role == _SETUP:
+                from device.commands import run
+
+                run(self, connection, request_id, name, bytes(data))
             else:
-                handler(connection, request_id, data)
+                session.answer(request_id, 0, handler(connection, data) or b"")
         except LocalError as error:
             session.answer(request_id, _FORBIDDEN, str(error).encode())
         except Exception as error:  # an application's fault must not end the agent
-            log("command %s failed: %s" % (name, type(error).__name__))
+            print("upeer: command %s failed: %s" % (name, type(error).__name__))
             session.answer(request_id, _FAILED, b"failed on the device")
 
-    def _open(self, connection, request_id: int, data) -> None:
-        name = bytes(data[1:]).decode()
-        handler = self._services.get(name)
-        if handler is None and name in _BUILT_IN:
-            try:
-                handler = getattr(__import__("device.services." + name, None, None, ("serve",)), "serve")
-            except ImportError:
-                pass  # this firmware left it out
-        if handler is None or not data or data[0] > 7:
-            connection.session.answer(request_id, _NOT_FOUND, b"no such service")
-            return
-        channel = connection.channel(data[0])
-        asyncio.create_task(self._serve(handler, channel, name))
-        connection.session.answer(request_id, 0)
-
-    async def _serve(self, handler, channel, name: str) -> None:
+    async def serve(self, handler, channel, name: str) -> None:
+        """Run a service on a channel; a task of its own."""
         try:
             await handler(channel)
             return
         except (ProtocolError, EOFError):
             pass  # the peer went away
         except Exception as error:  # a task's top: one service's fault is not another's
-            log("service %s failed: %s" % (name, type(error).__name__))
+            print("upeer: service %s failed: %s" % (name, type(error).__name__))
         gc.collect()
         if channel.connection.closed is None:
             channel.reset()
 
-    def _status(self, connection, request_id: int, data) -> None:
-        self._feed()
-        registrar = self.agent.registrar
-        status = {
-            "did": self.did,
-            "version": VERSION,
-            "uptime_s": self._uptime_s + ticks_diff(ticks_ms(), self._started) // 1000,
-            "heap_free": gc.mem_free(),
-            "masters": registrar.count(),
-            "p2p_servers": registrar.count(2),
-            "nat_class": registrar.nat_class(self.agent.own_ip),
-            "sessions": len(self.agent.endpoint.sessions),
-            "pairs": len(self.identity.pairs.rows),
-            "dropped": self.agent.endpoint.dropped,
-        }
-        connection.session.answer(request_id, 0, json.dumps(status).encode())
+    # the network
 
-    def _pair(self, connection, request_id: int, data) -> None:
-        client_id = bytes(data[:8])
-        if connection.role != SETUP or len(client_id) != 8:
-            raise LocalError("pairing needs a session by setup code")
-        key = pair_key(connection.session.exporter, self.did, client_id)
-        role = self.identity.pairs.add(client_id, key, bytes(data[8:]))
-        self.identity.save_pairs()
-        self.agent.update_tokens()
-        log("paired, role %d" % role)
-        connection.session.answer(request_id, 0, bytes((role,)))
+    async def _watch_network(self) -> None:
+        wlan = network.WLAN(network.STA_IF)
+        is_full = False
+        while True:
+            try:
+                await self._check_network(wlan)
+                if is_full != bool(self.agent.endpoint.sessions):
+                    is_full = not is_full  # power save adds bursts of 100 ms
+                    wlan.config(pm=wlan.PM_NONE if is_full else wlan.PM_PERFORMANCE)
+            except (AttributeError, ValueError):
+                pass  # a build without power save
+            except Exception as error:  # a task's top
+                print("upeer: network: %s %s" % (type(error).__name__, error))
+            await asyncio.sleep_ms(_WATCH_MS)
 
-    def _pair_open(self, connection, request_id: int, data) -> None:
-        if connection.role != OWNER:
-            raise LocalError("only the owner opens pairing")
-        self.identity.pairs.open()
-        self.identity.save_pairs()
-        self.agent.update_tokens()
-        connection.session.answer(request_id, 0)
+    async def _check_network(self, wlan) -> None:
+        agent = self.agent
+        if not wlan.isconnected():
+            from device.wifi import credentials, join
+
+            await agent.work(join(wlan, credentials(self.identity.store()), self.did))
+            print("upeer: network up, %s" % wlan.ifconfig()[0])
+        elif agent.udp and agent.own_ip == wlan.ifconfig()[0]:
+            if agent.unanswered and ticks_diff(ticks_ms(), self._asked) > _ASK_AGAIN_MS:
+                await self._find_masters()
+            return
+        from device.link import open_sockets
+
+        open_sockets(agent, wlan.ifconfig()[0])
+        await self._find_masters()
+
+    async def _find_masters(self) -> None:
+        from device.link import find_masters
+
+        self._asked = ticks_ms()
+        await self.agent.work(find_masters(self.agent, self._masters))

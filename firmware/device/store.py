@@ -20,13 +20,16 @@ VALUE_SIZE = 1900  # two of them, sealed, fit the 4000-byte blobs of every NVS v
 
 
 class Store:
-    """Sealed values by name (up to 14 characters). Raises OSError when the flash is full: the old value then stays."""
+    """Sealed values by name (up to 14 characters). Raises OSError when the flash is full: the old value then stays.
 
-    def __init__(self, licence_key: bytes, namespace: str = "upeer", stride: int = 32):
+    `counters` is where a caller keeps what is reserved, so that the next Store goes on with it.
+    """
+
+    def __init__(self, licence_key: bytes, namespace: str = "upeer", stride: int = 32, counters: dict | None = None):
         self._aead = Aead(derive(licence_key, b"store", machine.unique_id()))
         self._nvs = NVS(namespace)
         self._stride = stride
-        self._counters = {}
+        self._counters = {} if counters is None else counters
 
     def _slot(self, key: str) -> tuple:
         """Return (generation, value) of one slot, or (0, None) if it is empty, torn or not ours."""

@@ -17,10 +17,13 @@ _QUIET = (errno.EAGAIN, errno.ETIMEDOUT)
 
 
 class Udp:
-    """One non-blocking socket on `port` (0: any). `buf` (1472 bytes) holds what `receive` read, `addr` is its source."""
+    """One non-blocking socket on `port` (0: any). `buf` (1472 bytes) holds what `receive` read, `addr` is its source.
 
-    def __init__(self, port: int = 0, shared: bool = False):
-        self.buf = bytearray(BUFFER_SIZE)
+    Two may share a buffer: what one has read is used up before another reads. `sock` is None while the chip gives none.
+    """
+
+    def __init__(self, port: int = 0, shared: bool = False, buf: bytearray | None = None):
+        self.buf = bytearray(BUFFER_SIZE) if buf is None else buf
         self.addr = None
         self.port = port
         self.reopened = 0
@@ -46,6 +49,8 @@ class Udp:
             self.sock = sock
             self.port = port
             return
+        if not self._shared:
+            self.port = 0  # try another one next time
         raise OSError(errno.EADDRINUSE)
 
     def reopen(self) -> None:
@@ -55,7 +60,9 @@ class Udp:
         self._open()
 
     def receive(self) -> int:
-        """Read one datagram into `buf` and return its size, 0 when there is none."""
+        """Read one datagram into `buf` and return its size, 0 when there is none. OSError if no socket is to be had."""
+        if self.sock is None:
+            self.reopen()
         try:
             data, self.addr = self.sock.recvfrom(BUFFER_SIZE)
             size = len(data)
@@ -74,7 +81,7 @@ class Udp:
         try:
             self.sock.sendto(data, addr)
             return True
-        except OSError:
+        except (OSError, AttributeError):  # no room, no route, no socket
             self.unsent += 1
             return False
 

@@ -55,12 +55,15 @@ class Lab:
         return out
 
     @contextmanager
-    def board(self, folder: Path | None = None, online: int | None = None, **settings: Any) -> Iterator[VirtualBoard]:
+    def board(
+        self, folder: Path | None = None, online: int | None = None, boot_s: float = BOOT_S, **settings: Any
+    ) -> Iterator[VirtualBoard]:
         """Run a board; returns once it is logged in to `online` masters (all that there are)."""
         with VirtualBoard.start(folder or self.build(), **settings) as board:
             for number in range(1, (len(self.ports) if online is None else online) + 1):
-                board.wait_for(f"online master {number}", BOOT_S)
-            board.wait_for("online p2p", BOOT_S)
+                board.wait_for(f"online master {number}", boot_s)
+            if online != 0:
+                board.wait_for("online p2p", boot_s)
             yield board
 
     def config(self) -> upeer_client.Config:
@@ -101,3 +104,16 @@ async def echo(channel: Any, data: bytes) -> bytes:
         received += part
     await sending
     return bytes(received)
+
+
+def run_echo(lab: Lab, data: bytes, timeout_s: float = 60) -> None:
+    """Pair a fresh client with the first device, connect, and see data come back unchanged through the echo service."""
+
+    async def work(client: upeer_client.Client) -> None:
+        if not client.pairs.all():
+            await lab.pair(client)
+        async with await client.connect(lab.dids[0]) as connection:
+            assert await echo(await connection.open("echo", 1), data) == data
+
+    name = "client-%d" % len(list(lab.folder.glob("client-*")))
+    lab.run(work, timeout_s, name=name)

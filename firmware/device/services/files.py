@@ -46,6 +46,20 @@ def _remove(path: str) -> None:
         pass  # nothing to remove
 
 
+def remove_parts(folder: str = ROOT) -> None:
+    """Remove what interrupted uploads left behind, at the start when none is under way."""
+    try:
+        entries = list(os.ilistdir(folder))
+    except OSError:
+        return  # no file was ever put here
+    for entry in entries:
+        path = folder + "/" + entry[0]
+        if entry[1] == _FOLDER:
+            remove_parts(path)
+        elif path.endswith(_PART):
+            _remove(path)
+
+
 async def _get(channel, path: str) -> None:
     buf = bytearray(_SIZE)
     view = memoryview(buf)

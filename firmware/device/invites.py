@@ -1,0 +1,99 @@
+"""How the agent answers invites, from a p2p server or from the local network: find the client, shake hands. Dropped after.
+
+The curve is computed in slices between other work; the key pair of the next handshake is made ahead of need.
+"""
+
+import asyncio
+import gc
+
+from upeer.compat import const
+from upeer.clock import ticks_ms
+from upeer.crypto import random_bytes
+from upeer.endpoint import FROM_LAN, FROM_SERVER
+from upeer.errors import ProtocolError
+from upeer.invite import prologue, session_psk
+from upeer.x25519 import BASE, Ladder
+
+_LADDER_STEPS = const(6)  # about 7 ms on an ESP32
+
+
+def on_lan_invite(agent, data: bytes, addr: tuple, now: int) -> None:
+    """Take a LAN_INVITE; strangers hear nothing."""
+    from upeer.lan import LanInvite
+
+    try:
+        invite = LanInvite(data)
+    except ProtocolError:
+        return
+    way = invite.key_id, addr
+    parts = invite.invite_id, invite.key_id, invite.message
+
+    def find_row(pairs):
+        return pairs.find_lan(invite)
+
+    _handle(agent, parts, find_row, FROM_LAN, way, now)
+
+
+def on_invite(agent, event: tuple, now: int) -> None:
+    """Take the registrar's event "invite"."""
+    _, control, invite_id, _, key_id, token, message = event
+    epoch = agent.registrar.epoch(now)
+
+    def find_row(pairs):
+        return pairs.find(token, epoch)
+
+    _handle(agent, (invite_id, key_id, message), find_row, FROM_SERVER, control, now)
+
+
+def _handle(agent, parts: tuple, find_row, source: int, way, now: int) -> None:
+    invite_id, key_id, message = parts
+    identity = agent.identity
+
+    def find():
+        p2p_key = identity.p2p_keys.get(key_id)
+        row = find_row(identity.pairs()) if p2p_key else None
+        if row is None:
+            return None
+        return session_psk(row[2], p2p_key), prologue(key_id, invite_id, identity.did, row[0]), key_id, row
+
+    result = agent.endpoint.handle_invite(invite_id, message, find, source, now)
+    if isinstance(result, bytes):
+        _reply(agent, way, invite_id, result)
+    elif result is not None:
+        agent.begin(_answer(agent, result, invite_id, way))
+
+
+def _reply(agent, way, invite_id: bytes, message: bytes) -> None:
+    """Send handshake message 2: `way` is the Control that the invite came through, or (key_id, LAN address)."""
+    if isinstance(way, tuple):
+        from upeer.lan import encode_answer
+
+        agent.udp.send(encode_answer(way[0], invite_id, message), way[1])
+    else:
+        way.answer_invite(invite_id, message)
+
+
+async def _multiply(private: bytes, public: bytes) -> bytes:
+    ladder = Ladder(private, public)
+    while not ladder.step(_LADDER_STEPS):
+        await asyncio.sleep_ms(0)
+    return ladder.result()
+
+
+async def _answer(agent, responder, invite_id: bytes, way) -> None:
+    try:
+        shared = await _multiply(responder.private, responder.peer_public)
+    except ProtocolError:
+        return  # a worthless public key
+    gc.collect()
+    message, session = agent.endpoint.finish_invite(responder, shared, 0, ticks_ms())
+    if session:
+        agent.connect(session)
+    _reply(agent, way, invite_id, message)
+    agent.flush()
+
+
+async def make_ephemeral(agent) -> None:
+    """Make the key pair of the next handshake ahead of need."""
+    private = random_bytes(32)
+    agent.endpoint.ephemeral = (private, await _multiply(private, BASE))

@@ -1,0 +1,39 @@
+"""Modules that are loaded for a while: a login, a handshake, a request. Code sits in RAM, so they are dropped when done."""
+
+import gc
+import sys
+
+LATE = (
+    "upeer.answer",
+    "upeer.enrol",
+    "upeer.handshake",
+    "upeer.initstring",
+    "upeer.invite",
+    "upeer.lan",
+    "upeer.login",
+    "upeer.noise",
+    "upeer.pairs",
+    "upeer.signalling",
+    "upeer.stats",
+    "upeer.x25519",
+    "device.commands",
+    "device.fctry",
+    "device.identity",
+    "device.invites",
+    "device.link",
+    "device.startup",
+    "device.store",
+    "device.wifi",
+    "board",
+)
+SERVICES = ("device.services.echo", "device.services.files")
+
+
+def drop(names: tuple = LATE) -> None:
+    """Drop those of the modules that are loaded; the next import loads them again."""
+    for name in names:
+        if sys.modules.pop(name, None):
+            package, _, module = name.rpartition(".")
+            if package in sys.modules:
+                delattr(sys.modules[package], module)
+    gc.collect()
