@@ -94,7 +94,14 @@ def get(did: str, path: str, target: Path | None, link: Link, json_mode: bool) -
 
     async def action(connection: Connection) -> files.Entry:
         with ExitStack() as stack:
-            return await files.get(connection, path, goal, lambda size: stack.enter_context(progress(name, size)))
+            bars: list[Callable[[int], None]] = []
+            return await files.get(
+                connection,
+                path,
+                goal,
+                lambda count: bars[0](count),
+                lambda size: bars.append(stack.enter_context(progress(name, size))),
+            )
 
     entry, stats = run_linked(link, did, action, RETRY_DELAYS_S)
     _report_copy(entry, str(goal), stats, link, json_mode)
@@ -111,8 +118,8 @@ def put(did: str, source: Path, path: str | None, link: Link, json_mode: bool) -
     name = path or source.name
 
     async def action(connection: Connection) -> files.Entry:
-        with ExitStack() as stack:
-            return await files.put(connection, source, name, lambda size: stack.enter_context(progress(name, size)))
+        with progress(name, source.stat().st_size) as advance:
+            return await files.put(connection, source, name, advance)
 
     entry, stats = run_linked(link, did, action, RETRY_DELAYS_S)
     _report_copy(entry, name, stats, link, json_mode)

@@ -13,8 +13,7 @@ import click
 
 from upeer_client import files
 from upeer_client.client import TIMEOUT_S, Client
-from upeer_client.connection import Connection
-from upeer_client.connector import MODES
+from upeer_client.connection import MODES, Connection
 
 RETRY_DELAYS_S = [0.5, 2.0, 5.0, 10.0]
 

@@ -23,8 +23,8 @@ from upeer_client import errors
 from upeer_client.addresses import Interface, broadcast_addresses, interfaces
 from upeer_client.calls import WEEK_S, Address, Caller, Peer, Platform
 from upeer_client.config import Config, config_path, load_config
-from upeer_client.connection import Connection
-from upeer_client.connector import MODES, Connector
+from upeer_client.connection import MODES, Connection
+from upeer_client.connector import Connector
 from upeer_client.netcheck import NetCheck, Report
 from upeer_client.store import ROLES, Pair, PairStore, checked_did
 from upeer_client.transport import MAX_DATAGRAM, Transport, open_socket

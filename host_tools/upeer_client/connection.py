@@ -11,8 +11,8 @@ from upeer.path import RELAY
 from upeer.session import EVENT_ANSWER, EVENT_DATAGRAM, EVENT_PATH, EVENT_READABLE
 from upeer_client import errors
 
-MODES = {"all": ALL, "lan": LAN_ONLY, "direct": DIRECT_ONLY, "relay": RELAY_ONLY}
 KINDS = ("lan", "direct", "direct", "relay")
+MODES = {"all": ALL, "lan": LAN_ONLY, "direct": DIRECT_ONLY, "relay": RELAY_ONLY}
 
 _CLOSE_S = 5.0
 _CODE_IDLE = 4
@@ -72,6 +72,13 @@ class Connection(aio.Connection):  # type: ignore[misc]
         self._check_channel(number)
         return super().channel(number)
 
+    def allow(self, mode: str) -> None:
+        """Let data move to more kinds of path than the connection began with, say from "relay" to "all"."""
+        if mode not in MODES:
+            raise errors.UsageError(f"there is no mode {mode!r}", "choose all, lan, direct or relay")
+        self._transport.endpoint.allow(self.session, MODES[mode])
+        self.flush()
+
     async def close(  # type: ignore[override]
         self, code: int = 0, reason: str = "", timeout: float = _CLOSE_S
     ) -> None:
@@ -84,13 +91,6 @@ class Connection(aio.Connection):  # type: ignore[misc]
                     await self.changed()
         except TimeoutError:
             self.abort(code, reason)
-
-    def allow(self, mode: str) -> None:
-        """Let more kinds of path be used than `connect` said: "all" lets a session over a relay move to a direct path."""
-        if mode not in MODES:
-            raise errors.UsageError(f"there is no mode {mode!r}", "choose all, lan, direct or relay")
-        self._transport.endpoint.allow(self.session, MODES[mode])
-        self.flush()
 
     def abort(self, code: int = 0, reason: str = "") -> None:
         """Close now and drop what is not delivered."""

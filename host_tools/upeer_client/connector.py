@@ -9,7 +9,7 @@ Masters are asked 50 ms apart until one knows the device; meanwhile an invite go
 from typing import Any
 
 from upeer.clock import earlier, ticks_add, ticks_diff
-from upeer.connect import ALL, DIRECT_ONLY, LAN_ONLY, RELAY_ONLY
+from upeer.connect import ALL, LAN_ONLY, RELAY_ONLY
 from upeer.invite import NOT_ALLOWED
 from upeer_client import errors
 from upeer_client.calls import (
@@ -24,8 +24,6 @@ from upeer_client.calls import (
     LanCall,
     MasterCall,
 )
-
-MODES = {"all": ALL, "lan": LAN_ONLY, "direct": DIRECT_ONLY, "relay": RELAY_ONLY}
 
 _NEXT_MASTER_MS = 50
 _LAN_FIRST_MS = 30  # so long a device in the local network may answer before servers pass it a second invite

@@ -22,7 +22,7 @@ _CHUNK = 1 << 18
 _DAMAGED = 5  # EIO: the device's word for a wrong hash
 _MAX_LINE = 1024
 
-Progress = Callable[[int], Callable[[int], None]]  # is given the size, returns what takes counts of bytes
+Counter = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,21 @@ class Entry:
     path: str
 
 
-async def get(connection: Connection, path: str, target: Path, progress: Progress | None = None) -> Entry:
-    """Copy a file of the device to target, which is replaced as a whole; return what was copied."""
+async def get(
+    connection: Connection, path: str, target: Path, progress: Counter | None = None, on_size: Counter | None = None
+) -> Entry:
+    """Copy a file of the device to target, which is replaced as a whole; return what was copied.
+
+    on_size is told the size at the start, progress the count of bytes of every piece.
+    """
     reader = await _request(connection, f"GET {path}", True)
     scratch = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
         size = int((await reader.answer())[0])
+        if on_size is not None:
+            on_size(size)
         with scratch.open("wb") as file:
-            digest = await _receive(reader, file, size, progress(size) if progress else None)
+            digest = await _receive(reader, file, size, progress)
         if (await reader.line()).strip() != digest:
             raise errors.DamagedData(f"{path} arrived damaged: its hash is wrong")
         os.replace(scratch, target)
@@ -52,13 +59,13 @@ async def get(connection: Connection, path: str, target: Path, progress: Progres
     return Entry(digest, size, path)
 
 
-async def put(connection: Connection, source: Path, path: str, progress: Progress | None = None) -> Entry:
+async def put(connection: Connection, source: Path, path: str, progress: Counter | None = None) -> Entry:
     """Copy a file to the device; return what was copied."""
     size = source.stat().st_size
     with source.open("rb") as file:
         reader = await _request(connection, f"PUT {size} {path}", False)
         try:
-            digest = await _send(reader, file, size, progress(size) if progress else None)
+            digest = await _send(reader, file, size, progress)
             answer = await reader.answer()
         except BaseException:
             reader.give_up()
@@ -177,19 +184,19 @@ async def _request(connection: Connection, line: str, is_all: bool) -> _Reader:
     return _Reader(channel, line.split(" ")[-1])
 
 
-async def _receive(reader: _Reader, file: Any, size: int, advance: Callable[[int], None] | None) -> str:
+async def _receive(reader: _Reader, file: Any, size: int, progress: Counter | None) -> str:
     digest = hashlib.sha256()
     while size:
         data = await reader.take(min(size, _CHUNK))
         digest.update(data)
         file.write(data)
         size -= len(data)
-        if advance is not None:
-            advance(len(data))
+        if progress is not None:
+            progress(len(data))
     return digest.hexdigest()
 
 
-async def _send(reader: _Reader, file: Any, size: int, advance: Callable[[int], None] | None) -> str:
+async def _send(reader: _Reader, file: Any, size: int, progress: Counter | None) -> str:
     digest = hashlib.sha256()
     while size:
         data = file.read(min(size, _CHUNK))
@@ -198,8 +205,8 @@ async def _send(reader: _Reader, file: Any, size: int, advance: Callable[[int], 
         digest.update(data)
         await reader.channel.write(data)
         size -= len(data)
-        if advance is not None:
-            advance(len(data))
+        if progress is not None:
+            progress(len(data))
     await reader.channel.write(digest.hexdigest().encode() + b"\n")
     reader.channel.close()
     return digest.hexdigest()

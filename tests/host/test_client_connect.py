@@ -235,6 +235,21 @@ def test_direct_path_that_is_blocked(own_lab):
     own_lab.run(run())
 
 
+def test_connection_through_a_relay_moves_once_it_may(lab):
+    async def run():
+        async with lab.client() as made, await made.connect(lab.did, "relay") as connection:
+            assert await _echo(connection, b"0123456789" * 10000) == b"0123456789" * 10000
+            assert connection.path["kind"] == "relay" and not connection.upgraded
+            connection.allow("all")
+            while connection.path["kind"] == "relay":
+                assert await _echo(connection, b"0123456789" * 1000) == b"0123456789" * 1000
+            assert connection.upgraded
+            with pytest.raises(errors.UsageError):
+                connection.allow("magic")
+
+    lab.run(run())
+
+
 def test_no_relay(own_lab):
     async def run():
         await own_lab.pair()

@@ -34,12 +34,7 @@ def _run_linked(lab, action, delays=()):
 def test_get_and_put(lab, tmp_path):
     target = tmp_path / "copy.bin"
     seen = []
-
-    def progress(size):
-        seen.append(size)
-        return seen.append
-
-    entry = _run_linked(lab, lambda connection: files.get(connection, "data.bin", target, progress))
+    entry = _run_linked(lab, lambda connection: files.get(connection, "data.bin", target, seen.append, seen.append))
     assert target.read_bytes() == CONTENT
     assert entry == files.Entry(hashlib.sha256(CONTENT).hexdigest(), len(CONTENT), "data.bin")
     assert seen[0] == sum(seen[1:]) == len(CONTENT)
