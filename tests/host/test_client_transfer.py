@@ -9,6 +9,7 @@ import pytest
 from client_lab import Lab
 
 from upeer_client import blocking, errors, files
+from upeer_client import client as client_module
 from upeer_client.connection import is_lost
 
 CONTENT = random.Random(1).randbytes(300_000)
@@ -138,6 +139,24 @@ def test_device_that_reboots_is_found_again(tmp_path):
 
         lab.run(run())
     assert (tmp_path / "copy").read_bytes() == CONTENT
+
+
+def test_device_that_vanishes_in_mid_transfer(tmp_path, monkeypatch):
+    monkeypatch.setattr(client_module, "_IDLE_TIMEOUT_S", 1)
+    with Lab(tmp_path, masters=1, lan=False) as lab:
+        (lab.folder / "out").mkdir()
+
+        async def vanish(channel):
+            await channel.readline()
+            await channel.write(b"OK 100000\nhello")
+            await channel.drain()
+            lab.device.stop(is_polite=False)
+
+        lab.device.services["files"] = vanish
+        lab.run(lab.pair())
+        with pytest.raises(errors.ConnectionLost, match="is lost"):
+            _run_linked(lab, lambda connection: files.get(connection, "data.bin", lab.folder / "out" / "copy"))
+        assert list((lab.folder / "out").iterdir()) == []
 
 
 def test_stream_that_the_device_gives_up_is_an_error_not_an_end(lab):
