@@ -19,7 +19,7 @@ _PATH_CHALLENGE = const(0x1A)
 _PATH_RESPONSE = const(0x1B)
 
 _RESTING = const(0)  # not challenged
-_SEARCHING = const(1)  # long without an answer, and there is nothing better
+_SEARCHING = const(1)  # long without an answer, and there is nothing better, or a relay only
 _CHECKING = const(2)  # a candidate that the peer named
 _TRIGGERED = const(3)  # a packet came from there: little more goes to a new address than came (A19)
 _SUSPECT = const(4)  # asked again because the active path is in doubt
@@ -33,7 +33,7 @@ _STATES = (
     (0, 20, 2000, 21, _SEARCHING),  # 0, 20, 60, 140, 300 ms ... then every 2 s until 30 s
     (0, 40, 40, 2, _SEARCHING),
     (0, 20, 2000, 9, _SEARCHING),
-    (5000, 5000, 5000, 2, _SUSPECT),
+    (5000, 1000, 1000, 2, _SUSPECT),
 )
 
 _RANKS = b"\x00\x01\x01\x02"  # of a kind: lan, direct, relay
@@ -189,7 +189,7 @@ class Paths:
             self.in_doubt = False
             for path in self.all:
                 if path.state == _SUSPECT and path is not self.active:
-                    self._to(path, _RESTING, now)
+                    self._to(path, _RESTING if path.valid else _SEARCHING, now)
 
     def timer(self):
         """Return when handle_timer and next_probe are due, None for never."""
@@ -200,7 +200,7 @@ class Paths:
         self._choose(now)
 
     def _to(self, path, state: int, now: int) -> None:
-        if state == _SEARCHING and (path.is_stranger() or self.active is not None and self.active is not path):
+        if state == _SEARCHING and not self._is_wanted(path):
             state = _RESTING
         row = _STATES[state]
         path.state = state
@@ -208,6 +208,13 @@ class Paths:
         path.gap = row[1]
         path.due = None if state == _RESTING else ticks_add(now, self._jitter(row[0]))
         self._next = now
+
+    def _is_wanted(self, path) -> bool:
+        """Return whether data would move to that path if it answered: there is none, or a relay and this is none."""
+        active = self.active
+        if active is None or active is path or active.kind == RELAY != path.kind:
+            return not path.is_stranger()
+        return False
 
     def _jitter(self, delay: int) -> int:
         return delay and delay * 4 // 5 + delay * self._random_bytes(1)[0] // 640
@@ -295,5 +302,6 @@ class Paths:
             self.check(now)
             return
         self._to(best, _IN_USE, now)
-        if old and old.state == _IN_USE:
-            self._to(old, _RESTING, now)
+        for path in self.all:
+            if path.state == _SEARCHING or path is old and path.state == _IN_USE:
+                self._to(path, _RESTING if path.valid else _SEARCHING, now)
