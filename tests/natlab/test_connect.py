@@ -1,4 +1,4 @@
-"""Every pair of NATs: a client reaches a device, on a direct path where standard ICE would find one, else over a relay."""
+"""Every pair of NATs: a client reaches a device, directly where standard ICE would find a way, else over a relay."""
 
 import asyncio
 import time
