@@ -130,6 +130,8 @@ class Paths:
     def on_challenge(self, path, data, now: int) -> None:
         """Owe an answer to the newest challenge (8 bytes, copied) on that path."""
         path.echo = bytes(data)
+        if path.state == _CHECKING:
+            path.due = now  # the triggered check of RFC 8445 7.3.1.4, in the same packet
         self._next = now
 
     def on_response(self, path, data, observed, now: int) -> None:
