@@ -15,12 +15,16 @@ from typing import Any, Self, TypeVar
 
 import namespaces
 import nat_kinds as kinds
+from board_heap import HEAP
 from lab import NatLab
 from office_tools import make_office
 from python_device import PythonDevice
 
 import upeer_client
 from upeer.path import RELAY
+from upeer_board import image
+from upeer_board.boards import load_board
+from upeer_board.virtual import VirtualBoard
 from upeer_office import bundle, names
 from upeer_office.platforms import client_config
 from upeer_server.serve import Service
@@ -60,7 +64,8 @@ class NamespaceLoop:
 class NatWorld:
     """Masters 1 to 3, each with a p2p server and a relay, at public addresses; a paired device; clients.
 
-    `lab` has the knobs; `services[n]` is what serves master n; with `board` True the device is up to the caller.
+    `lab` has the knobs; `services[n]` is what serves master n. The device is a PythonDevice, paired with the client, or
+    with `board` True a virtual board, to be booted and paired.
     """
 
     def __init__(self, folder: Path, kind_a: str, kind_b: str, *, board: bool = False, **options: Any) -> None:
@@ -75,6 +80,7 @@ class NatWorld:
         self.setup_code = names.encode_setup_code(self.record["setup_code"])
         self.log: list[str] = []
         self._has_board = board
+        self._board: VirtualBoard | None = None
         self._clients: list[upeer_client.Client] = []
         self._loops: list[NamespaceLoop] = []
 
@@ -100,6 +106,8 @@ class NatWorld:
         """End all of it."""
         for client in self._clients:
             self.on_client(client.close())
+        if self._board is not None:
+            self._board.stop()
         if self.device is not None:
             self._device_side.run(_call(self.device.stop))
         for number in list(self.services):
@@ -131,6 +139,27 @@ class NatWorld:
             await service._admin.stop()
 
         self.internet.run(kill(self.services.pop(number)))
+
+    def boot_board(self) -> VirtualBoard:
+        """Boot a virtual board, real MicroPython, at the device's place; it is online when this returns."""
+        folder = self.folder / "board"
+        image.build(load_board("UNIX"), folder, image.Options(wifi=("lab", ""), licence=self.record))
+        self._board = VirtualBoard.start(folder, netns=self.lab.device.namespace, heap=HEAP)
+        self.wait_until_found()
+        return self._board
+
+    def wait_until_found(self, timeout_s: float = TIME_OUT_S) -> None:
+        """Wait until every master knows the device's lookup tokens, and a p2p server too."""
+        deadline = time.monotonic() + timeout_s
+        while not self.internet.run(self._is_found()):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the device is not found; its console: {self._board and self._board.output}")
+            time.sleep(0.02)
+
+    async def _is_found(self) -> bool:
+        states = [place.node.status() for service in self.services.values() for place in service._places]
+        counts = [[state[role]["tokens"] for state in states] for role in ("master", "p2p")]
+        return all(counts[0]) and any(counts[1])
 
     def client(self, name: str = "client") -> upeer_client.Client:
         """Return an open client; it shares the pair of others with its name."""
