@@ -22,6 +22,7 @@ _BUSY_MS = const(10)
 _QUIET_MS = const(250)
 _TROUBLE_MS = const(500)
 _LATE_MS = const(1000)  # modules that pass are kept this long: more may need them
+_P2P = const(2)
 _ROLES = ("", "master", "p2p")
 _PATHS = ("lan", "direct", "direct", "relay")
 
@@ -148,16 +149,14 @@ class Agent:
         self.registrar.handle_timer(now)
         self.endpoint.handle_timer(now)
         self.flush()
-        if self.registrar.busy or self._working:
-            self._keep_late(now)
-        elif self.registrar.epoch(now) != self.epoch:
-            self._keep_late(now)
+        if self.registrar.epoch(now) != self.epoch:
             from device.link import update_tokens
 
             update_tokens(self)
-        elif self.endpoint.ephemeral is None:
+        elif self._working or self.registrar.busy or self.endpoint.ephemeral is None:
             self._keep_late(now)
-            self._make_ephemeral()
+            if not self.endpoint.ephemeral and not self._working and self.registrar.count(_P2P):
+                self._make_ephemeral()
         elif self._late_until is not None and ticks_diff(self._late_until, now) <= 0:
             self._late_until = None
             from device.late import drop
@@ -245,8 +244,6 @@ class Agent:
                 from device.invites import on_invite
 
                 on_invite(self, event, now)
-            elif not self._working:
-                self._make_ephemeral()
         elif kind == "online":
             from device.link import set_candidates
 

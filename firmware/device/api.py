@@ -16,8 +16,6 @@ from upeer.clock import ticks_add, ticks_diff, ticks_ms
 from upeer.compat import const
 from upeer.errors import LocalError, ProtocolError
 
-from device.late import SERVICES, drop
-
 _NEVER_MS = const(0x3FFFFFFF)
 _MINUTE_MS = const(60000)
 _WATCH_MS = const(500)
@@ -35,6 +33,7 @@ class Device:
     """
 
     def __init__(self, watchdog_s: int = 0):
+        from device.late import drop
         from device.startup import load
 
         self.identity, self._masters, self.faults = load()
@@ -77,11 +76,12 @@ class Device:
 
     async def start(self) -> None:
         """Join the network and log in, and stay so in the background. ValueError when no network is stored."""
+        from device.late import drop
+        from device.memory import open_store
         from device.startup import limits, tidy_files
-
         from device.wifi import credentials
 
-        credentials(self.identity.store())
+        credentials(open_store(self.identity))
         tidy_files()
         found = limits()
         drop()
@@ -109,7 +109,9 @@ class Device:
 
     def share_bandwidth(self, on: int) -> None:
         """Allow (1) or forbid (0) that this device serves as a relay for others. Stored."""
-        self.identity.share_bandwidth(on)
+        from device.memory import share_bandwidth
+
+        share_bandwidth(self.identity, on)
 
     def login_status(self) -> int:
         """Return how many masters this device is logged in to."""
@@ -141,6 +143,8 @@ class Device:
             self._minutes += 1
             self._since = ticks_add(self._since, _MINUTE_MS)
         if self.has_services and not self.agent.endpoint.sessions:
+            from device.late import SERVICES, drop
+
             self.has_services = False
             drop(SERVICES)
 
@@ -200,9 +204,10 @@ class Device:
     async def _check_network(self, wlan) -> None:
         agent = self.agent
         if not wlan.isconnected():
+            from device.memory import open_store
             from device.wifi import credentials, join
 
-            await agent.work(join(wlan, credentials(self.identity.store()), self.did))
+            await agent.work(join(wlan, credentials(open_store(self.identity)), self.did))
             print("upeer: network up, %s" % wlan.ifconfig()[0])
         elif agent.udp and agent.own_ip == wlan.ifconfig()[0]:
             if agent.unanswered and ticks_diff(ticks_ms(), self._asked) > _ASK_AGAIN_MS:

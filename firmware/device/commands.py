@@ -9,6 +9,8 @@ from upeer.errors import LocalError
 from upeer.invite import pair_key
 from upeer.pairs import OWNER, SETUP
 
+from device.memory import load_pairs, save_pairs
+
 _BUILT_IN = ("echo", "files")
 _NOT_FOUND = 2
 
@@ -62,7 +64,7 @@ def _status(device, connection, data: bytes) -> bytes:
             "p2p_servers": agent.registrar.count(2),
             "nat_class": agent.identity.nat_class,
             "sessions": len(agent.endpoint.sessions),
-            "pairs": len(agent.identity.pairs().rows),
+            "pairs": len(load_pairs(agent.identity).rows),
             "dropped": agent.endpoint.dropped,
             "reopened": agent.udp.reopened,
             "unsent": agent.udp.unsent,
@@ -75,7 +77,7 @@ def _pair(device, connection, data: bytes) -> bytes:
     client_id = data[:8]
     if connection.role != SETUP or len(client_id) != 8:
         raise LocalError("pairing needs a session by setup code")
-    pairs = device.identity.pairs()
+    pairs = load_pairs(device.identity)
     role = pairs.add(client_id, pair_key(connection.session.exporter, device.did, client_id), data[8:])
     _save(device, pairs)
     print("upeer: paired, role %d" % role)
@@ -85,7 +87,7 @@ def _pair(device, connection, data: bytes) -> bytes:
 def _pair_open(device, connection, data: bytes) -> bytes:
     if connection.role != OWNER:
         raise LocalError("only the owner opens pairing")
-    pairs = device.identity.pairs()
+    pairs = load_pairs(device.identity)
     pairs.open()
     _save(device, pairs)
     return b""
@@ -94,7 +96,7 @@ def _pair_open(device, connection, data: bytes) -> bytes:
 def _save(device, pairs) -> None:
     from device.link import update_tokens
 
-    device.identity.save_pairs(pairs)
+    save_pairs(device.identity, pairs)
     update_tokens(device.agent)
 
 

@@ -14,6 +14,8 @@ from upeer.errors import ProtocolError
 from upeer.invite import prologue, session_psk
 from upeer.x25519 import BASE, Ladder
 
+from device.memory import load_pairs
+
 _LADDER_STEPS = const(6)  # about 7 ms on an ESP32
 
 
@@ -51,7 +53,7 @@ def _handle(agent, parts: tuple, find_row, source: int, way, now: int) -> None:
 
     def find():
         p2p_key = identity.p2p_keys.get(key_id)
-        row = find_row(identity.pairs()) if p2p_key else None
+        row = find_row(load_pairs(identity)) if p2p_key else None
         if row is None:
             return None
         return session_psk(row[2], p2p_key), prologue(key_id, invite_id, identity.did, row[0]), key_id, row

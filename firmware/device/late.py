@@ -18,15 +18,16 @@ LATE = (
     "upeer.x25519",
     "device.commands",
     "device.fctry",
-    "device.identity",
     "device.invites",
+    "device.late",
     "device.link",
+    "device.memory",
     "device.startup",
     "device.store",
     "device.wifi",
     "board",
 )
-SERVICES = ("device.services.echo", "device.services.files")
+SERVICES = ("device.late", "device.services.echo", "device.services.files")
 
 
 def drop(names: tuple = LATE) -> None:

@@ -9,6 +9,7 @@ from upeer.path import HOST, SRFLX
 from upeer.wire import LAN_PORT
 
 from device.agent import log
+from device.memory import load_pairs, set_keys
 from device.udp import Udp
 
 _MAX_CANDIDATES = 4
@@ -65,12 +66,12 @@ def update_tokens(agent) -> None:
     now = ticks_ms()
     agent.epoch = agent.registrar.epoch(now)
     if agent.epoch:
-        set_tokens(agent.registrar, agent.identity.pairs().tokens(agent.epoch), now)
+        set_tokens(agent.registrar, load_pairs(agent.identity).tokens(agent.epoch), now)
 
 
 def use_keys(agent, event: tuple) -> None:
     """Store a new generation of platform keys and log in with it."""
-    if agent.identity.set_keys(event[1], event[2], event[3]):
+    if set_keys(agent.identity, event[1], event[2], event[3]):
         log("new platform keys, generation %d" % event[1])
         restart(agent.registrar, ticks_ms())
 

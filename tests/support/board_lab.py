@@ -87,7 +87,12 @@ class Lab:
         return asyncio.run(main())
 
     async def pair(self, client: upeer_client.Client, device: int = 0) -> upeer_client.Pair:
-        """Pair a client with a device by its setup code."""
+        """Pair a client with a device by its setup code, as soon as its servers have its tokens."""
+        for _ in range(30):
+            try:
+                return await client.pair(self.dids[device], self.codes[device])
+            except upeer_client.errors.CannotReach:
+                await asyncio.sleep(0.1)
         return await client.pair(self.dids[device], self.codes[device])
 
 

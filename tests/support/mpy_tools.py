@@ -22,7 +22,7 @@ DEFAULT_HEAP = "176K"
 _CACHE = ROOT / "build" / "mpy"
 _TREES = ROOT / "build" / "trees"
 _TREE_LIFETIME_S = 3600
-_SHIPPED_OPTIMISATION = 2  # what the image builder uses; asserts are dropped
+_SHIPPED_OPTIMISATION = 3  # what the image builder uses; asserts and line numbers are dropped
 _TEST_OPTIMISATION = 0  # tests keep their asserts
 _NOT_FOR_BOARDS = ("conftest.py", "run_mpy.py")
 

@@ -1,0 +1,90 @@
+"""What a device remembers beyond its licence record: newer platform keys, paired clients, flags. Dropped after use."""
+
+from upeer.compat import const
+
+from device.store import Store
+
+_KEY_SIZE = const(32)
+_EPOCH_STEP = const(65536)
+_PAIRING = const(1)  # of the flags of LOGIN
+_SHARES = const(2)
+
+
+def open_store(identity) -> Store:
+    """Return the sealed store of this device."""
+    return Store(identity.licence_key, counters=identity.counters)
+
+
+def recall(identity, record: dict) -> None:
+    """Fill in what is stored; `record` is that of `fctry`."""
+    store = open_store(identity)
+    if "previous_key_id" in record:
+        identity.p2p_keys[record["previous_key_id"]] = record["previous_p2p_key"]
+    _use(identity, record["key_id"], record["crc_key"], record["p2p_key"])
+    newer = store.get("keys")
+    if newer:
+        end = 1 + 2 * _KEY_SIZE
+        identity.p2p_keys = {newer[end]: newer[end + 1 :]}
+        _use(identity, newer[0], newer[1 : 1 + _KEY_SIZE], newer[1 + _KEY_SIZE : end])
+    identity.saved_pairs = store.get("pairs")
+    if store.get("share") == b"\x01":
+        identity.flags = _SHARES
+    _set_pairing(identity, load_pairs(identity).is_open)
+
+
+def _use(identity, key_id: int, crc_key: bytes, p2p_key: bytes) -> None:
+    identity.key_id = key_id
+    identity.crc_key = crc_key
+    identity.p2p_key = p2p_key
+    identity.p2p_keys[key_id] = p2p_key
+
+
+def _set_pairing(identity, is_open: bool) -> None:
+    identity.flags = identity.flags & _SHARES | (_PAIRING if is_open else 0)
+
+
+def next_epoch(identity, last: int = 0) -> int:
+    """Return a login epoch that was never used before.
+
+    With `last`, which a server has seen, go on above that, as far as one step may lead: a server that lies cannot use
+    the numbers up.
+    """
+    store = open_store(identity)
+    epoch = store.next_counter("epoch")
+    if last:
+        store.raise_counter("epoch", min(last, epoch + _EPOCH_STEP))
+    return epoch
+
+
+def set_keys(identity, key_id: int, crc_key: bytes, p2p_key: bytes) -> bool:
+    """Store a new generation of platform keys, with the P2PKey before it, and use it; False when it is in use."""
+    if key_id == identity.key_id:
+        return False
+    before = bytes((identity.key_id,)) + identity.p2p_key
+    open_store(identity).set("keys", bytes((key_id,)) + crc_key + p2p_key + before)
+    identity.p2p_keys = {identity.key_id: identity.p2p_key}
+    _use(identity, key_id, crc_key, p2p_key)
+    return True
+
+
+def load_pairs(identity):
+    """Return the paired clients; `save_pairs` makes what was changed in them last."""
+    from upeer.invite import setup_key
+    from upeer.pairs import Pairs
+
+    code = identity.setup_code
+    return Pairs(setup_key(code, identity.did) if code else None, identity.saved_pairs)
+
+
+def save_pairs(identity, pairs) -> None:
+    """Store the paired clients as they are now."""
+    saved = pairs.save()
+    open_store(identity).set("pairs", saved)
+    identity.saved_pairs = saved
+    _set_pairing(identity, pairs.is_open)
+
+
+def share_bandwidth(identity, on: int) -> None:
+    """Store whether this device may serve as a relay."""
+    open_store(identity).set("share", b"\x01" if on else b"\x00")
+    identity.flags = identity.flags & _PAIRING | (_SHARES if on else 0)
