@@ -89,19 +89,24 @@ class Caller:
 
 
 class LanCall:
-    """Invites the device in the local networks, repeated until answered; it is silent to others."""
+    """Invites the device in the local networks, first at `start`, repeated until answered; it is silent to others."""
 
-    def __init__(self, caller: Caller, targets: list[str], now: int) -> None:
+    def __init__(self, caller: Caller, targets: list[str], start: int) -> None:
         self.session: Any = None
         self.outcome: str | None = None
         self._caller = caller
         self._targets = targets
         self._tries = 0
-        self._due: int | None = now
+        self._due: int | None = start
         self._invite_id = caller.random_bytes(8)
         self._invitation = caller.invite(self._invite_id, [])
         key = lan_key(caller.peer.key)
         self._packet = encode_lan_invite(caller.platform.key_id, self._invite_id, key, self._invitation.message)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the first invite is out."""
+        return self._tries > 0
 
     def receive_datagram(self, data: bytes, addr: Address, now: int) -> None:
         """Take a datagram that came from anywhere."""

@@ -1,6 +1,8 @@
-"""One attempt to reach a device: every way at once, the first session that has a path wins. No IO.
+"""One attempt to reach a device: every path at once, the first that answers wins. No IO.
 
-Masters are asked 50 ms apart until one knows the device; meanwhile an invite goes into the local network. Events:
+Masters are asked 50 ms apart until one knows the device; the invite through its servers names our addresses in the local
+network too. Only when no master has found it within 0.3 s does an invite go into the local network by itself: a device
+spends a curve operation on each. Events:
     ("session", session)    attach what takes its events, at once
     ("connected", session)  it has a path
     ("failed", ClientError)
@@ -26,7 +28,7 @@ from upeer_client.calls import (
 )
 
 _NEXT_MASTER_MS = 50
-_LAN_FIRST_MS = 30  # so long a device in the local network may answer before servers pass it a second invite
+_LAN_AFTER_MS = 300
 _LAST_MASTER_MS = 1500  # for the other masters, after one did not know the device
 _LOOKUP_MS = 6000
 _LAN_MS = 1500  # while there are masters as well
@@ -53,9 +55,10 @@ class Connector:
         has_lan = caller.allow in (ALL, LAN_ONLY)
         masters = caller.platform.masters if caller.allow != LAN_ONLY else ()
         self._masters = [MasterCall(caller, master) for master in masters]
-        self._lan = LanCall(caller, lan_targets, now) if has_lan else None
+        lan_start = ticks_add(now, _LAN_AFTER_MS) if masters else now
+        self._lan = LanCall(caller, lan_targets, lan_start) if has_lan else None
         self._next_master_at: int | None = now
-        self._next_invite_at = ticks_add(now, _LAN_FIRST_MS) if has_lan else now
+        self._next_invite_at = now
         self._lookups_until: int | None = ticks_add(now, _LOOKUP_MS)  # None once that has passed
         self._lan_until: int | None = ticks_add(now, _LAN_MS) if masters else None
         self._is_lan_over = not has_lan
@@ -140,6 +143,9 @@ class Connector:
         if any(call.found for call in self._masters):
             self._mark("lookup_ms", now)
             self._next_master_at = None
+            if self._lan is not None and not self._lan.has_begun:
+                self._lan = None
+                self._is_lan_over = True
         self._ask_next_master(now)
         self._invite_next(now)
         if self._lookups_until is not None and any(call.outcome == NOT_FOUND for call in self._masters):
