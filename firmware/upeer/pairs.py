@@ -41,10 +41,11 @@ class Pairs:
 
     def add(self, client_id: bytes, key: bytes, name: bytes) -> int:
         """Pair a client and return its role: the first one is the owner. LocalError when there is no room, or not open."""
-        self.rows = [row for row in self.rows if row[0] != client_id]
-        if not self.is_open or len(self.rows) >= _MAX_PAIRS:
+        others = [row for row in self.rows if row[0] != client_id]
+        if not self.is_open or len(others) >= _MAX_PAIRS:
             raise LocalError("pairing is closed" if not self.is_open else "no room for another client")
-        role = USER if self.rows else OWNER
+        role = USER if others else OWNER
+        self.rows = others
         self.rows.append((client_id, role, key, name[:_MAX_NAME]))
         self.is_open = False
         return role
