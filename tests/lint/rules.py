@@ -16,7 +16,8 @@ LAYERS = {
     "upeer_server": {"upeer"},
     "upeer_office": {"upeer", "upeer_server"},
     "upeer_board": {"upeer", "upeer_server", "upeer_office"},
-    "upeer_cli": {"upeer", "upeer_client", "upeer_office", "upeer_server", "upeer_board"},
+    "upeer_factory": {"upeer", "upeer_server", "upeer_office", "upeer_board"},
+    "upeer_cli": {"upeer", "upeer_client", "upeer_office", "upeer_server", "upeer_board", "upeer_factory"},
 }
 
 # The core knows no IO: what any module of it may import, and what single modules may in addition.
