@@ -1,0 +1,52 @@
+"""What goes wrong with licences, proof, labels and records, with codes as in `faults`: E10 and up.
+
+`WHAT_TO_DO` is the one table of them; docs/factory.md shows it.
+"""
+
+from upeer_office.errors import AUTHENTICATION, FAILURE, INTEGRITY, UNREACHABLE
+
+NO_RESOURCE = 7
+
+POOL_EMPTY = "E10"
+POOL_DOWN = "E11"
+SCRAPPED = "E12"
+WRONG_KEY = "E13"
+POOL_DATA = "E14"
+NO_BOARD = "E20"
+SWAPPED = "E21"
+NOT_WRITTEN = "E22"
+READ_BACK = "E23"
+NO_FIRMWARE = "E24"
+NO_PROOF = "E25"
+SELFTEST = "E26"
+PRINTER = "E30"
+RECORDS = "E31"
+MES = "E32"
+
+# code: what the worker does, exit code of the command line
+WHAT_TO_DO = {
+    POOL_EMPTY: ("import more licences with 'upeer pool import'", NO_RESOURCE),
+    POOL_DOWN: ("check the pool's disk or database server, then run it again: nothing is lost", UNREACHABLE),
+    SCRAPPED: ("put the board with the scrap", FAILURE),
+    WRONG_KEY: ("name the right key file", AUTHENTICATION),
+    POOL_DATA: ("call the engineer: 'upeer audit verify' tells more", INTEGRITY),
+    NO_BOARD: ("check the cable and the port, then run it again", UNREACHABLE),
+    SWAPPED: ("start again with one board; both are as good as before", FAILURE),
+    NOT_WRITTEN: ("run it again; if it stays so, put the board aside", FAILURE),
+    READ_BACK: ("run it again; if it stays so, the flash is bad: put the board aside", INTEGRITY),
+    NO_FIRMWARE: ("flash the board first", FAILURE),
+    NO_PROOF: ("run it again; if it stays so, put the board aside", AUTHENTICATION),
+    SELFTEST: ("put the board aside for repair", FAILURE),
+    PRINTER: ("check the printer, then 'upeer label' prints it again", UNREACHABLE),
+    RECORDS: ("call the auditor; go on from a backup only", INTEGRITY),
+    MES: ("it stays in the outbox; run it again later", UNREACHABLE),
+}
+
+
+class FactoryError(Exception):
+    """An expected failure at the line. `code` is one of this module's; `hint` says what to do next."""
+
+    def __init__(self, code: str, message: str, hint: str | None = None) -> None:
+        super().__init__(f"{message} ({code})")
+        todo, self.exit_code = WHAT_TO_DO[code]
+        self.code, self.text, self.hint = code, message, hint or todo
