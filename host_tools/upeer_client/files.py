@@ -51,6 +51,7 @@ async def get(
             digest = await _receive(reader, file, size, progress)
         if (await reader.line()).strip() != digest:
             raise errors.DamagedData(f"{path} arrived damaged: its hash is wrong")
+        await reader.end()
         os.replace(scratch, target)
     except BaseException:
         scratch.unlink(missing_ok=True)
@@ -67,6 +68,7 @@ async def put(connection: Connection, source: Path, path: str, progress: Counter
         try:
             digest = await _send(reader, file, size, progress)
             answer = await reader.answer()
+            await reader.end()
         except BaseException:
             reader.give_up()
             raise
@@ -159,6 +161,11 @@ class _Reader:
         error = errors.FileRefused(f"the device refuses {self._name}: {text}", "see 'upeer ls' for its files")
         error.number = number
         raise error
+
+    async def end(self) -> None:
+        """Wait for the end of the stream, so that its channel serves again; DamagedData when more comes."""
+        if self._held or await self._more(1):
+            raise errors.DamagedData(f"the device sent more than {self._name}")
 
     def give_up(self) -> None:
         """Drop the stream, unless the connection is gone anyway."""
