@@ -158,7 +158,12 @@ class Agent:
             if not self.endpoint.ephemeral and not self._working and self.registrar.count(_P2P):
                 self._make_ephemeral()
         elif self._late_until is not None and ticks_diff(self._late_until, now) <= 0:
-            self._late_until = None
+            self._drop_late()
+
+    def _drop_late(self) -> None:
+        """Drop what passed, unless it is in use."""
+        self._late_until = None
+        if not self._working and not self.registrar.busy:
             from device.late import drop
 
             drop()
@@ -167,7 +172,7 @@ class Agent:
         self._late_until = ticks_add(now, _LATE_MS)
 
     def _make_ephemeral(self) -> None:
-        from device.invites import make_ephemeral
+        from device.curve import make_ephemeral
 
         self.begin(make_ephemeral(self))
 
@@ -182,6 +187,7 @@ class Agent:
             return await work
         finally:
             self._working -= 1
+            self._late_until = ticks_ms()
 
     async def _run_work(self, work) -> None:
         try:
@@ -241,6 +247,7 @@ class Agent:
         self._keep_late(now)
         if kind == "invite":
             if self.endpoint.ephemeral:
+                self._drop_late()
                 from device.invites import on_invite
 
                 on_invite(self, event, now)

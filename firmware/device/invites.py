@@ -1,22 +1,14 @@
-"""How the agent answers invites, from a p2p server or from the local network: find the client, shake hands. Dropped after.
-
-The curve is computed in slices between other work; the key pair of the next handshake is made ahead of need.
-"""
+"""How the agent answers invites, from a p2p server or from the local network: find the client, shake hands. Dropped after."""
 
 import asyncio
 import gc
 
-from upeer.compat import const
 from upeer.clock import ticks_ms
-from upeer.crypto import random_bytes
 from upeer.endpoint import FROM_LAN, FROM_SERVER
 from upeer.errors import ProtocolError
 from upeer.invite import prologue, session_psk
-from upeer.x25519 import BASE, Ladder
 
 from device.memory import load_pairs
-
-_LADDER_STEPS = const(6)  # about 7 ms on an ESP32
 
 
 def on_lan_invite(agent, data: bytes, addr: tuple, now: int) -> None:
@@ -75,16 +67,11 @@ def _reply(agent, way, invite_id: bytes, message: bytes) -> None:
         way.answer_invite(invite_id, message)
 
 
-async def _multiply(private: bytes, public: bytes) -> bytes:
-    ladder = Ladder(private, public)
-    while not ladder.step(_LADDER_STEPS):
-        await asyncio.sleep_ms(0)
-    return ladder.result()
-
-
 async def _answer(agent, responder, invite_id: bytes, way) -> None:
+    from device.curve import multiply
+
     try:
-        shared = await _multiply(responder.private, responder.peer_public)
+        shared = await multiply(responder.private, responder.peer_public)
     except ProtocolError:
         return  # a worthless public key
     gc.collect()
@@ -93,9 +80,3 @@ async def _answer(agent, responder, invite_id: bytes, way) -> None:
         agent.connect(session)
     _reply(agent, way, invite_id, message)
     agent.flush()
-
-
-async def make_ephemeral(agent) -> None:
-    """Make the key pair of the next handshake ahead of need."""
-    private = random_bytes(32)
-    agent.endpoint.ephemeral = (private, await _multiply(private, BASE))

@@ -17,6 +17,7 @@ LATE = (
     "upeer.stats",
     "upeer.x25519",
     "device.commands",
+    "device.curve",
     "device.fctry",
     "device.invites",
     "device.late",

@@ -2,8 +2,8 @@
 
 CONTROL          type (8 bits) | session id (56) | packet number (32) | sealed: kind (8) | request id (16) | body
 ALIVE, ALIVE_OK  type (8) | session id (56) | packet number (32) | tag (128)
-The device uses Control as it is; a server's Session builds on it (`is_server`). One keep-alive allocates, beside what
-Hmac.digest needs: nothing when sent, nothing when answered.
+The device uses Control as it is; a server's Session builds on it (`is_server`). Keys are derived when they are needed, so
+that five sessions fit a small heap.
 """
 
 from struct import pack_into
@@ -65,7 +65,6 @@ class Control:
         self.is_over = False
         self.dropped = 0
         self._key = session_key
-        self._opener: Aead | None = None
         self._number = 0
         self._largest = 0
         self._window = 0  # bit n: packet number _largest - n has come
@@ -81,9 +80,6 @@ class Control:
         self._interval_ms = interval_s * 1000
         self._alive = bytearray(ALIVE_SIZE)
         self._alive[1:8] = self.session_id
-        self._alive_head = memoryview(self._alive)[:_HEAD_SIZE]
-        self._alive_mac = Hmac(derive(self._key, b"alive", b"device"))
-        self._ok_mac = Hmac(derive(self._key, b"alive", b"server"))
         self._alive_is_due = False
         self._alive_tries = 0  # since the last answer
         self._alive_at = ticks_add(now, self._interval_ms)
@@ -123,7 +119,7 @@ class Control:
             self._number += 1
             self._alive[0] = ALIVE
             pack_into(">I", self._alive, 8, self._number)
-            pack_into("16s", self._alive, _HEAD_SIZE, self._alive_mac.digest(self._alive_head))
+            pack_into("16s", self._alive, _HEAD_SIZE, self._alive_digest(b"device"))
             return self._alive
         return None
 
@@ -216,6 +212,10 @@ class Control:
         else:
             self._window |= 1 << -ahead
 
+    def _alive_digest(self, sender: bytes) -> bytes:
+        """Return the MAC of our keep-alive, or of its answer; its key is made anew: that is cheaper than to keep it."""
+        return Hmac(derive(self._key, b"alive", sender)).digest(memoryview(self._alive)[:_HEAD_SIZE])
+
     def _aead(self, from_server: bool) -> Aead:
         return Aead(derive(self._key, b"control", b"server" if from_server else b"device"))
 
@@ -223,10 +223,8 @@ class Control:
         number = Reader(data, 8).u32()
         if not self.is_new(number):
             raise ProtocolError("replayed")
-        if self._opener is None:
-            self._opener = self._aead(not self.is_server)
         buf = bytearray(data)
-        end = self._opener.open_packet(buf, _HEAD_SIZE, len(buf))
+        end = self._aead(not self.is_server).open_packet(buf, _HEAD_SIZE, len(buf))
         if end < 0:
             raise ProtocolError("not authentic")
         self.mark(number)
@@ -249,7 +247,7 @@ class Control:
         last = alive[11]
         alive[0] = ALIVE_OK
         alive[11] = data[11]
-        if tag_matches(self._ok_mac.digest(self._alive_head), data, _HEAD_SIZE):
+        if tag_matches(self._alive_digest(b"server"), data, _HEAD_SIZE):
             self._alive_tries = 0
             self._alive_is_due = False
             self._alive_at = ticks_add(now, self._interval_ms)

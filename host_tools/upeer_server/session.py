@@ -117,7 +117,6 @@ class Session(Control):
         self.attention = True
 
     def _on_authentic(self, addr: Address, now: int) -> None:
-        self._opener = None  # rare enough to be made anew; a hundred thousand of them are not
         self.seen_ms = self.registrar.hub.ms
         if addr != self.address and self._newest == self._largest:
             self._move(addr)

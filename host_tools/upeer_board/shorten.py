@@ -1,0 +1,188 @@
+"""Shortens names that only the firmware itself sees, so that its code takes less RAM: MicroPython keeps every name it meets.
+
+Private names (`_x`) of a module are numbered `_a`, `_b` ..., from the most used one on, in every module anew; modules whose
+classes inherit from one another share their numbers. Parameters become `A0`, `A1` ..., but for those that some call
+names and those of an application's interface. Who reads a traceback of a board finds the names in names.json.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import product
+from string import ascii_letters
+
+Names = dict[str, dict[str, str]]
+
+# Applications call these with parameters by name.
+_INTERFACE = ("device/api.py", "device/services/", "upeer/aio.py")
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def shorten(sources: dict[str, str]) -> tuple[dict[str, str], Names]:
+    """Return the sources with short names, and {path: {short name: name}}; ValueError if one reaches into another."""
+    trees = {path: ast.parse(source) for path, source in sources.items()}
+    keywords = {
+        keyword.arg
+        for tree in trees.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        for keyword in node.keywords
+        if keyword.arg
+    }
+    groups = _groups(trees)
+    _check_apart([{path: trees[path] for path in group} for group in groups])
+    names: Names = {}
+    for group in groups:
+        renamed = _private_names([trees[path] for path in group])
+        for path in group:
+            _rename(trees[path], renamed)
+            names[path] = {short: name for name, short in renamed.items()}
+    for path, tree in trees.items():
+        if not path.startswith(_INTERFACE):
+            _shorten_parameters(tree, keywords)
+    return {path: ast.unparse(tree) for path, tree in trees.items()}, names
+
+
+def _groups(trees: dict[str, ast.Module]) -> list[set[str]]:
+    """Return the modules in sets: those whose classes inherit from one another are together."""
+    classes = {
+        node.name: path for path, tree in trees.items() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
+    }
+    groups = {path: {path} for path in trees}
+    for path, tree in trees.items():
+        for node in ast.walk(tree):
+            for base in node.bases if isinstance(node, ast.ClassDef) else []:
+                other = classes.get(base.id) if isinstance(base, ast.Name) else None
+                if other and groups[other] is not groups[path]:
+                    groups[path] |= groups[other]
+                    for member in groups[other]:
+                        groups[member] = groups[path]
+    return list({id(group): group for group in groups.values()}.values())
+
+
+def _is_private(name: object) -> bool:
+    return isinstance(name, str) and name.startswith("_") and not name.startswith("__") and name != "_"
+
+
+def _private_names(trees: list[ast.Module]) -> dict[str, str]:
+    """Return {private name: short name} of what these modules define; mpy-cross does away with constants by itself."""
+    uses: Counter[str] = Counter()
+    constants: set[str] = set()
+    for tree in trees:
+        uses.update(name for name in map(_name_of, ast.walk(tree)) if name and _is_private(name))
+        constants |= _constants(tree)
+    defined = _defined(trees) - constants
+    short = _short_names()
+    return {name: next(short) for name, _ in uses.most_common() if name in defined}
+
+
+def _defined(trees: list[ast.Module]) -> set[str]:
+    """Return the private names that modules define, of any kind."""
+    found = set()
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        name = _name_of(node)
+        is_definition = isinstance(node, _Function | ast.ClassDef) or isinstance(getattr(node, "ctx", None), ast.Store)
+        if name and is_definition and _is_private(name):
+            found.add(name)
+    return found
+
+
+def _constants(tree: ast.Module) -> set[str]:
+    found = set()
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            if isinstance(node.value.func, ast.Name) and node.value.func.id == "const":
+                found |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return found
+
+
+def _short_names() -> Iterator[str]:
+    for size in (1, 2):
+        for letters in product(ascii_letters, repeat=size):
+            yield "_" + "".join(letters)
+
+
+def _name_of(node: ast.AST) -> str | None:
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.name if isinstance(node, _Function | ast.ClassDef) else None
+
+
+def _rename(tree: ast.AST, names: dict[str, str]) -> None:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            node.id = names.get(node.id, node.id)
+        elif isinstance(node, ast.Attribute):
+            node.attr = names.get(node.attr, node.attr)
+        elif isinstance(node, _Function | ast.ClassDef):
+            node.name = names.get(node.name, node.name)
+        elif isinstance(node, ast.Global | ast.Nonlocal):
+            node.names = [names.get(name, name) for name in node.names]
+
+
+def _check_apart(groups: list[dict[str, ast.Module]]) -> None:
+    """Refuse a module that uses a private name of another one: after shortening that would be the wrong one."""
+    defined = [_defined(list(group.values())) for group in groups]
+    everywhere = set().union(*defined)
+    for own, group in zip(defined, groups, strict=True):
+        for path, tree in group.items():
+            for node in ast.walk(tree):
+                imported = [item.name for item in node.names] if isinstance(node, ast.ImportFrom) else []
+                foreign = ({_name_of(node), *imported} & everywhere) - own
+                if foreign:
+                    raise ValueError(f"firmware/{path} uses {foreign.pop()}, which is private to another module")
+
+
+def _shorten_parameters(tree: ast.Module, keywords: Iterable[str]) -> None:
+    """Give the parameters of every function outside of others, and of those within, short names."""
+    kept = {*keywords, "self", "cls", *dir(builtins), *_globals(tree)}
+    for function in _outermost(tree):
+        names: dict[str, str] = {}
+        for node in ast.walk(function):
+            if isinstance(node, ast.arg) and node.arg not in kept:
+                names.setdefault(node.arg, f"A{len(names)}")
+        for node in ast.walk(function):
+            if isinstance(node, ast.arg):
+                node.arg = names.get(node.arg, node.arg)
+        _rename_variables(function, names)
+
+
+def _rename_variables(function: ast.AST, names: dict[str, str]) -> None:
+    for node in ast.walk(function):
+        if isinstance(node, ast.Name):
+            node.id = names.get(node.id, node.id)
+        elif isinstance(node, ast.Nonlocal):
+            node.names = [names.get(name, name) for name in node.names]
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            node.name = names.get(node.name, node.name)
+        elif isinstance(node, ast.ImportFrom | ast.Import) and any(item.name in names for item in node.names):
+            for item in node.names:
+                if item.name in names:
+                    item.asname = names[item.name]
+
+
+def _globals(tree: ast.Module) -> set[str]:
+    """Return the names that the module itself binds."""
+    found: set[str] = set()
+    for node in tree.body:
+        for inner in ast.walk(node) if not isinstance(node, _Function | ast.ClassDef) else [node]:
+            if isinstance(inner, ast.ImportFrom | ast.Import):
+                found |= {(item.asname or item.name).split(".")[0] for item in inner.names}
+            elif isinstance(inner, _Function | ast.ClassDef):
+                found.add(inner.name)
+            elif isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
+                found.add(inner.id)
+    return found
+
+
+def _outermost(tree: ast.AST) -> Iterator[_Function]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, _Function):
+            yield node
+        else:
+            yield from _outermost(node)
