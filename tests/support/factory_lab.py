@@ -70,25 +70,27 @@ class FileBoard:
         scratch.write_bytes(image)
         scratch.replace(self.path)
 
-    def read_back(self, size: int) -> bytes:
-        return self.path.read_bytes()[:size] if self.path.exists() else b"\xff" * size
+    def has_fctry(self, image: bytes, mac: str) -> bool:
+        del mac
+        return self.path.exists() and self.path.read_bytes() == image
 
     def boot(self) -> None:
         pass
 
-    def prove(self, nonce: bytes) -> dict[str, str]:
+    def prove(self, nonce: bytes, mac: str) -> dict[str, str]:
+        del mac
         record = self.record()
         if record is None:
             return {"error": "no licence on this device"}
-        mac = bytes.fromhex(self.mac.replace(":", ""))
+        own = bytes.fromhex(self.mac.replace(":", ""))
         key = derive(record["licence_key"], b"factory proof")
-        tag = Hmac(key).digest(nonce, mac, record["did"].encode())
-        return {"did": record["did"], "mac": mac.hex(), "tag": tag.hex()}
+        tag = Hmac(key).digest(nonce, own, record["did"].encode())
+        return {"did": record["did"], "mac": own.hex(), "tag": tag.hex()}
 
-    def selftest(self, nonce: bytes, options: dict[str, object]) -> dict[str, str]:
+    def selftest(self, nonce: bytes, mac: str, options: dict[str, object]) -> dict[str, str]:
         record = self.record()
         assert record is not None
-        result = json.dumps({"mac": self.mac.replace(":", ""), "ok": True, "ram": 1, "options": sorted(options)})
+        result = json.dumps({"mac": mac.replace(":", ""), "ok": True, "ram": [True, len(options)]})
         key = derive(record["licence_key"], b"factory selftest")
         return {"result": result, "tag": Hmac(key).digest(nonce, result.encode()).hex()}
 
