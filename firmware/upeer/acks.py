@@ -2,13 +2,15 @@
 
 from upeer.clock import ticks_add, ticks_diff
 from upeer.compat import const
-from upeer.frames import write_ack
 from upeer.ranges import Ranges
+from upeer.varint import put_varint
 
 _ACK_DELAY_MS = const(25)
 _KEPT_RANGES = const(32)  # so that any of the last 64 packets may be missing
-_SENT_RANGES = const(16)
-_FEW_RANGES = const(4)
+_SENT_RANGES = const(32)  # twice the number of ranges beside the topmost one
+_FEW_RANGES = const(8)
+_SPAN = const(2048)  # packets below the largest that are worth telling once more
+_ACK = const(0x02)
 
 
 class Acks:
@@ -57,13 +59,25 @@ class Acks:
             elif self.deadline is None:
                 self.deadline = ticks_add(now, _ACK_DELAY_MS)
 
-    def write(self, view, pos: int, is_short: bool, now: int) -> int:
-        """Write an ACK if something is to be acknowledged, 42 or 138 bytes at most; return the position behind it."""
+    def write(self, view, pos: int, is_short, now: int) -> int:
+        """Write an ACK if something is to be acknowledged, 52 or 148 bytes at most; return the position behind it."""
         if self.deadline is None:
             return pos
-        delay = ticks_diff(now, self._largest_time)
-        limit = _FEW_RANGES if is_short else _SENT_RANGES
-        return write_ack(view, pos, self._received.bounds, delay if delay > 0 else 0, limit)
+        bounds = self._received.bounds
+        top = len(bounds) - 1
+        low = max(top - (_FEW_RANGES if is_short else _SENT_RANGES), 1)
+        while bounds[low] < bounds[top] - _SPAN:
+            low += 2
+        view[pos] = _ACK
+        pos = put_varint(view, pos + 1, bounds[top] - 1)
+        pos = put_varint(view, pos, max(ticks_diff(now, self._largest_time), 0))
+        pos = put_varint(view, pos, top - low >> 1)
+        while True:
+            pos = put_varint(view, pos, bounds[top] - bounds[top - 1] - 1)
+            if top == low:
+                return pos
+            pos = put_varint(view, pos, bounds[top - 1] - bounds[top - 2] - 1)
+            top -= 2
 
     def is_due(self, now: int) -> bool:
         """Return whether an ACK may no longer wait for company."""

@@ -5,7 +5,6 @@
 
 from upeer.compat import const
 from upeer.errors import RemoteError
-from upeer.varint import put_varint
 
 _PING = const(0x01)
 _ACK = const(0x02)
@@ -15,7 +14,6 @@ _RESPONSE = const(0x1B)
 _CLOSE = const(0x1C)
 
 _ACK_RANGES = const(32)  # ranges of one ACK that are looked at
-_ACK_SPAN = const(2048)  # packets below the largest that are worth telling once more
 _PROTOCOL_ERROR = const(2)
 
 # Frames without a method of their own: how many varints, and 16 times how many byte strings, each behind its length.
@@ -34,25 +32,6 @@ _FIELDS = {
 def bad(reason: str):
     """Raise what closes the session: the peer is authentic, and wrong."""
     raise RemoteError(_PROTOCOL_ERROR, reason)
-
-
-def write_ack(buf, pos: int, bounds: list, delay_ms: int, limit: int) -> int:
-    """Write an ACK of the `limit` topmost ranges of `bounds` (not empty), 8 bytes for each at most; return its end."""
-    top = len(bounds) - 1
-    low = top
-    floor = bounds[top] - _ACK_SPAN
-    while low > 1 and top - low < 2 * limit - 2 and bounds[low - 2] > floor:
-        low -= 2
-    buf[pos] = _ACK
-    pos = put_varint(buf, pos + 1, bounds[top] - 1)
-    pos = put_varint(buf, pos, delay_ms)
-    pos = put_varint(buf, pos, (top - low) >> 1)
-    while True:
-        pos = put_varint(buf, pos, bounds[top] - bounds[top - 1] - 1)
-        if top == low:
-            return pos
-        pos = put_varint(buf, pos, bounds[top - 1] - bounds[top - 2] - 1)
-        top -= 2
 
 
 class FrameReader:
@@ -80,10 +59,18 @@ class FrameReader:
         while pos < end:
             kind = buf[pos]
             self.pos = pos + 1
-            if kind == _STREAM or kind == _STREAM + 1:
-                self._stream(kind - _STREAM, end)
+            if kind & 0xFE == _STREAM:
+                stream_id = self.varint()
+                offset = self.varint()
+                size = self.varint()
+                pos = self.pos
+                if size > end - pos:
+                    bad("frame too long")
+                self._handler.handle_stream(stream_id, offset, pos, size, kind & 1)
+                pos += size
                 eliciting = True
-            elif kind == _ACK:
+                continue
+            if kind == _ACK:
                 self._ack(end)
             elif kind:
                 if kind < _CHALLENGE or kind > _CLOSE:
@@ -113,24 +100,13 @@ class FrameReader:
         self.pos = pos + 8
         return low << 32 | buf[pos + 4] << 24 | buf[pos + 5] << 16 | buf[pos + 6] << 8 | buf[pos + 7]
 
-    def _stream(self, fin: int, end: int) -> None:
-        stream_id = self.varint()
-        offset = self.varint()
-        size = self.varint()
-        pos = self.pos
-        self.pos = pos + size
-        if size > end - pos:
-            bad("frame too long")
-        self._handler.handle_stream(stream_id, offset, pos, size, fin)
-
     def _ack(self, end: int) -> None:
-        varint = self.varint
-        high = varint()
-        delay_ms = varint()
-        more = varint()
+        high = self.varint()
+        delay_ms = self.varint()
+        more = self.varint()
         count = 0
         while True:
-            low = high - varint()
+            low = high - self.varint()
             if low < 0 or self.pos > end:
                 bad("ACK")
             if count < _ACK_RANGES:
@@ -140,7 +116,7 @@ class FrameReader:
             if not more:
                 break
             more -= 1
-            high = low - 2 - varint()
+            high = low - 2 - self.varint()
         self._handler.handle_ack(self._highs, self._lows, count, delay_ms)
 
     def _fields(self, kind: int, end: int) -> list:

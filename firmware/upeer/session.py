@@ -79,7 +79,7 @@ class Session(Messages):
     def __init__(self, is_client, connection_id, peer_connection_id, seal_key, open_key, paths, params, now):
         ours, theirs = params
         records = _FEWEST_PACKETS
-        while records < _MOST_PACKETS and records * 256 < ours[0]:
+        while records < _MOST_PACKETS and records * 512 < ours[0]:
             records <<= 1
         super().__init__(records >> 3)
         self.is_client = is_client
@@ -98,6 +98,8 @@ class Session(Messages):
         self._idle_ms = 1000 * min(ours[3], theirs[3])
         self._heard = self._now = now
         self._state = _OPEN
+        self.is_open = True
+        self.is_closed = False
         self._close = None
         self._close_left = _CLOSE_TRIES
         self._deadline = None
@@ -174,9 +176,15 @@ class Session(Messages):
 
     def handle_stream(self, stream_id: int, offset: int, pos: int, size: int, fin: int) -> None:
         """Handle stream data."""
-        stream = self._find(stream_id)
-        if stream is not None and stream.incoming.receive(self._in_view, pos, offset, size, fin):
-            self.flags |= _READABLE_FLAG << stream.channel
+        stream = self._channels[stream_id & 7]
+        if stream is None or stream.id != stream_id:
+            stream = self._find(stream_id)
+            if stream is None:
+                return
+        if stream.incoming.receive(self._in_view, pos, offset, size, fin):
+            self.flags |= _READABLE_FLAG << (stream_id & 7)
+            if stream.is_stopped:
+                stream.incoming.skip()
 
     def handle_frame(self, kind: int, fields: list) -> None:
         """Handle any other frame."""
@@ -263,26 +271,47 @@ class Session(Messages):
 
     def _write_packet(self, now: int) -> int:
         recovery = self.recovery
+        stream = self._next_stream()
+        is_due = self._acks.is_due(now)
+        has_room = False
+        if stream or self.pending or self._outbox or self._datagrams_out or recovery.probes or self._mtu:
+            has_room = recovery.has_room(now)
+        if not (is_due or has_room or recovery.probes):
+            return 0
         view = self._out_view
-        acks = self._acks
-        start = acks.write(view, _BODY, self._outbox, now)
-        pos = start
-        number = recovery.next_number
-        if recovery.has_room(now):
-            pos = self._write_frames(view, start, number)
+        pos = start = self._acks.write(view, _BODY, self._outbox, now)
+        if has_room:
+            pos = self._write_frames(view, start, stream)
         elif recovery.probes:  # no record is free: a PING without one; its ACK frees the others
             recovery.probes = 0
             view[start] = _PING
             return self._seal(start + 1)
-        if pos == start and not acks.is_due(now):
+        if pos == start and not is_due:
             return 0
-        acks.on_sent()
+        self._acks.on_sent()
+        number = recovery.next_number
         size = self._seal(pos)
         if pos > start:
             recovery.on_sent(number, size, self._carried, self._carried_stream, now)
         return size
 
-    def _write_frames(self, view, start: int, number: int) -> int:
+    def _next_stream(self):
+        """Return a stream that has something to send, each in its turn, or None."""
+        streams = self._streams
+        count = len(streams)
+        for _ in range(count):
+            self._turn = (self._turn + 1) % count
+            stream = streams[self._turn]
+            if stream.next < stream.end:
+                if stream.next < stream.limit and self._credit:
+                    return stream
+            elif stream.fin == 1:
+                return stream
+            if stream.lost:
+                return stream
+        return None
+
+    def _write_frames(self, view, start: int, stream) -> int:
         """Write what will be acknowledged, most urgent first; note in _carried and _carried_stream what that is."""
         pos = start
         self._carried_stream = None
@@ -294,24 +323,20 @@ class Session(Messages):
         if self.pending:
             pos = self._write_pending(view, pos)
         if self._outbox:
-            after = self._write_outbox(view, pos, end, number)
+            after = self._write_outbox(view, pos, end, self.recovery.next_number)
             if after > pos:
                 self._carried |= _OUTBOX_BIT
                 pos = after
         if self._datagrams_out:
             pos = self._write_datagrams(view, pos, end)
-        for _ in self._streams:
-            self._turn = turn = (self._turn + 1) % len(self._streams)
-            stream = self._streams[turn]
+        if stream is not None:
             sent = stream.next
             after = stream.write_frame(view, pos, end, self._credit)
             if after > pos:
                 self._credit -= stream.next - sent
                 self._carried_stream = stream
                 return after
-        if pos > start:
-            return pos
-        if self.recovery.probes:
+        if pos == start and self.recovery.probes:
             view[pos] = _PING
             pos += 1
         return pos
@@ -390,16 +415,6 @@ class Session(Messages):
 
     # the application's side; more of it in Messages
 
-    @property
-    def is_open(self) -> bool:
-        """Whether streams can be written: no close has begun."""
-        return self._state == _OPEN
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether it is over: nothing will be sent any more. Events and received data may still be there."""
-        return self._state == _CLOSED
-
     def stream(self, channel: int):
         """Return the live stream of a channel (0 to 7), a new one if there is none or all of it is done and read."""
         stream = self._channels[channel]
@@ -423,6 +438,7 @@ class Session(Messages):
         """Close once the peer has all that was written; `abort` does not wait."""
         if self._state == _OPEN:
             self._state = _FLUSHING
+            self.is_open = False
             self._close = (code, reason)
 
     def abort(self, code: int = 0, reason: str = "") -> None:
@@ -440,6 +456,8 @@ class Session(Messages):
         if self._state < _CLOSING:
             self._inbox.append((EVENT_CLOSED, code, reason))
         self._state = state
+        self.is_open = False
+        self.is_closed = state == _CLOSED
         self._deadline = None
         if state == _CLOSING:
             self._close = encode(_CLOSE, code, reason.encode())

@@ -59,7 +59,6 @@ class ReceiveBuffer:
         self.limit = size
         self.size = size
         self.reset_code = None
-        self._is_stopped = False
         self._session = session
         self._channel = channel
         self._ring = None
@@ -71,19 +70,24 @@ class ReceiveBuffer:
         RemoteError if the peer broke a rule, MemoryError if the piece cannot be kept: it has to come again.
         """
         end = offset + size
-        self._check_size(end, fin)
+        if fin or end > self.top:
+            self._check_size(end, fin)
         ready = self.ready
         if end > ready:
             if offset < ready:
                 pos += ready - offset
                 offset = ready
             bounds = self._ranges.bounds
-            if len(bounds) >= 2 * _MAX_GAPS and offset > ready:
+            if offset > ready and len(bounds) >= 2 * _MAX_GAPS:
                 raise MemoryError
-            if not self._is_stopped:
-                if self._ring is None:
-                    self._ring = memoryview(bytearray(self.size))
-                copy_in(self._ring, offset, source, pos, end - offset)
+            if self._ring is None:
+                self._ring = memoryview(bytearray(self.size))
+            size = end - offset
+            at = offset % self.size
+            if at + size <= self.size:
+                self._ring[at : at + size] = source[pos : pos + size]
+            else:
+                copy_in(self._ring, offset, source, pos, size)
             if offset > ready or bounds:
                 self._ranges.add(offset, end)
                 if bounds[0] == ready:
@@ -93,14 +97,12 @@ class ReceiveBuffer:
                 self.ready = end
         if fin:
             self.final = end
-        if self._is_stopped:
-            self._consume(self.ready - self.start)
-        return self.ready > ready or (fin and self.ready == end)
+        return self.ready > ready or fin and self.ready == end
 
     def _check_size(self, end: int, is_final) -> None:
         """Check that the stream may reach to `end`, and count what is new in it."""
         grown = end - self.top
-        if is_final and grown < 0 or self.final >= 0 and (grown > 0 or is_final and grown):
+        if self.final >= 0 and (grown > 0 or is_final and grown) or is_final and grown < 0:
             bad("final size")
         if grown > 0:
             session = self._session
@@ -122,7 +124,7 @@ class ReceiveBuffer:
         """Move what has come, as much as fits, into `target`; return how many bytes that is."""
         size = min(self.ready - self.start, len(target))
         if size:
-            copy_out(self._ring, self.start, memoryview(target), 0, size)
+            copy_out(self._ring, self.start, target, 0, size)
             self._consume(size)
         return size
 
@@ -138,9 +140,8 @@ class ReceiveBuffer:
         if self.final < 0 and (self.start + self.size - self.limit) * 4 >= self.size:
             session.pending |= 1 << self._channel
 
-    def stop(self) -> None:
-        """Drop what could be read, and all that comes from now on."""
-        self._is_stopped = True
+    def skip(self) -> None:
+        """Drop what could be read."""
         self._consume(self.ready - self.start)
 
     def retire(self, successor) -> None:
@@ -163,6 +164,7 @@ class Stream:
         self.id = stream_id
         self.channel = stream_id & 7
         self.incoming = ReceiveBuffer(session, stream_id & 7, size)
+        self.is_stopped = False
         self.stopped_code = None  # the peer's STOP_SENDING
         self.start = 0
         self.next = 0
@@ -171,12 +173,13 @@ class Stream:
         self.fin = 0
         self.sent_offset = 0  # the piece in the frame written last
         self.sent_length = 0
-        self._size = size
+        self.size = size
         self._is_hungry = False  # the application had more than there was room for
         self._is_reset = False
         self._session = session
         self._ring = None
         self._lost = Ranges()
+        self.lost = self._lost.bounds  # of what is to be sent again
         self._acked = Ranges()
 
     def write(self, data, offset: int = 0) -> int:
@@ -184,12 +187,12 @@ class Stream:
         if self.fin:
             raise LocalError("stream is finished")
         wanted = len(data) - offset
-        size = min(wanted, self.room)
+        size = min(wanted, self.size - self.end + self.start)
         self._is_hungry = wanted > size
         if size <= 0 or not self._session.is_open:
             return 0
         if self._ring is None:
-            self._ring = memoryview(bytearray(self._size))
+            self._ring = memoryview(bytearray(self.size))
         copy_in(self._ring, self.end, memoryview(data), offset, size)
         self.end += size
         return size
@@ -204,40 +207,31 @@ class Stream:
         self.incoming.read_into(buf)
         return bytes(buf)
 
-    @property
-    def readable(self) -> int:
-        """How many bytes can be read now."""
-        return self.incoming.ready - self.incoming.start
+    def __getattr__(self, name: str):
+        """Compute an attribute. Properties would make MicroPython look for one at every store to the object.
 
-    @property
-    def unacked(self) -> int:
-        """How many written bytes the peer has not acknowledged."""
-        return self.end - self.start
-
-    @property
-    def room(self) -> int:
-        """How many bytes `write` would take now."""
-        return self._size - self.end + self.start
-
-    @property
-    def finished_in(self) -> bool:
-        """Whether everything was read that the peer will ever send here. See also `reset_code`."""
-        return self.incoming.start == self.incoming.final
-
-    @property
-    def reset_code(self):
-        """The code of the peer's RESET_STREAM, or None."""
-        return self.incoming.reset_code
-
-    @property
-    def finished_out(self) -> bool:
-        """Whether the peer has all from us, the end too; or knows of our reset."""
-        return self.fin == _FIN_ACKED and self.start == self.end
-
-    @property
-    def is_done(self) -> bool:
-        """Whether both directions are finished; the channel may then be used anew."""
-        return self.finished_in and self.finished_out
+        readable: how many bytes can be read now; unacked: how many written bytes the peer has not acknowledged; room:
+        how many `write` would take now. finished_in: all was read that will ever come; reset_code: of the peer's
+        RESET_STREAM, or None; finished_out: the peer has all from us, or knows of our reset; is_done: both.
+        """
+        incoming = self.incoming
+        if name == "readable":
+            return incoming.ready - incoming.start
+        if name == "unacked":
+            return self.end - self.start
+        if name == "room":
+            return self.size - self.end + self.start
+        if name == "reset_code":
+            return incoming.reset_code
+        is_read = incoming.start == incoming.final
+        if name == "finished_in":
+            return is_read
+        is_sent = self.fin == _FIN_ACKED and self.start == self.end
+        if name == "finished_out":
+            return is_sent
+        if name == "is_done":
+            return is_read and is_sent
+        raise AttributeError(name)
 
     def finish(self) -> None:
         """Say that nothing more will be written (FIN)."""
@@ -246,7 +240,7 @@ class Stream:
 
     def reset(self, code: int) -> None:
         """Give up our direction: what was not delivered is dropped, the peer is told `code`."""
-        if not self._is_reset and not self.finished_out:
+        if self.fin != _FIN_ACKED and not self._is_reset:
             self._is_reset = True
             self._drop(_FIN_SENT)
             self._session.post(encode(_RESET_STREAM, self.id, code, self.next), self._on_reset_acked)
@@ -255,14 +249,15 @@ class Stream:
         """Ask the peer to give up its direction; what it sends from now on is dropped."""
         if self.incoming.final < 0:
             self._session.post(encode(_STOP_SENDING, self.id, code), None)
-        self.incoming.stop()
+        self.is_stopped = True
+        self.incoming.skip()
 
     def write_frame(self, view, pos: int, end: int, credit: int) -> int:
         """Write a STREAM frame into view[pos:end] if there is something to send; return the position behind it.
 
         `credit` is how much more the session's flow control allows. The piece is then in sent_offset, sent_length.
         """
-        bounds = self._lost.bounds
+        bounds = self.lost
         if bounds:
             offset = bounds[0]
             size = bounds[1] - offset
@@ -301,7 +296,7 @@ class Stream:
         end = offset + (length >> 1)
         if length & 1:
             self.fin = _FIN_ACKED
-        if self._lost.bounds:
+        if self.lost:
             self._lost.subtract(offset, end)
         bounds = self._acked.bounds
         if bounds or offset > self.start:
@@ -313,7 +308,7 @@ class Stream:
             end = bounds.pop(0)
         if end > self.start:
             self.start = end
-        if self.start == self.end or (self._is_hungry and self.room * 4 >= self._size):
+        if self.start == self.end or (self._is_hungry and (self.size - self.end + self.start) * 4 >= self.size):
             self._session.flags |= _WRITABLE << self.channel
 
     def on_lost(self, offset: int, length: int) -> None:
@@ -332,7 +327,7 @@ class Stream:
         self.fin = fin
         self.start = self.end = self.next
         self._ring = None
-        self._lost.bounds.clear()
+        self.lost.clear()
         self._acked.bounds.clear()
 
     def _on_reset_acked(self) -> None:

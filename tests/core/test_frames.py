@@ -2,7 +2,6 @@
 
 from helpers import load_json, raises, tohex, unhex
 
-from upeer import frames
 from upeer.errors import RemoteError
 from upeer.frames import FrameReader
 from upeer.varint import encode
@@ -80,29 +79,6 @@ def test_read_seeded_garbage():
 
 def test_unknown_type_is_protocol_error():
     assert raises(RemoteError, Recorder().read, b"\x33\x00\x00").code == 2
-
-
-def test_write_ack_equals_vectors():
-    cases = (
-        ([0, 1], 0, "0200000000"),
-        ([0, 42], 9, "0229090029"),
-        ([3, 4, 80, 85, 90, 101], 25, "024064 19020a0404404b00"),
-    )
-    buf = bytearray(40)
-    for bounds, delay, text in cases:
-        end = frames.write_ack(buf, 3, bounds, delay, 16)
-        assert bytes(buf[3:end]) == unhex(text)
-
-
-def test_write_ack_keeps_topmost_ranges():
-    buf = bytearray(40)
-    recorder = Recorder()
-    end = frames.write_ack(buf, 0, [1, 2, 80, 85, 90, 101], 0, 2)
-    recorder.read(buf[:end])
-    assert recorder.calls == [["ack", [[100, 90], [84, 80]], 0]]
-    end = frames.write_ack(buf, 0, [1, 2, 8000, 8005], 0, 2)
-    recorder.read(buf[:end])
-    assert recorder.calls == [["ack", [[8004, 8000]], 0]]
 
 
 def test_ack_of_many_ranges_is_bounded():

@@ -214,6 +214,8 @@ def test_stopped_stream_drops_what_comes():
     receive(stream.incoming, 0, b"abc")
     stream.stop(1)
     receive(stream.incoming, 3, b"de", 1)
+    stream.incoming.skip()
+    assert stream.is_stopped
     assert (stream.readable, owner.data_consumed, stream.finished_in) == (0, 5, True)
 
 
