@@ -4,13 +4,13 @@ Where a device's login key comes from, and what a login is answered with, is for
 bounded: sessions by `max_sessions`, one replaced session per device, tokens per session, tables by their sizes.
 """
 
-from collections import deque
 from typing import Any, NamedTuple
 
 from upeer.crypto import Aead, Hmac, derive, equal
 from upeer.errors import ProtocolError
 from upeer.login import BUSY, REFUSED
 from upeer.wire import LOGIN_BEHIND, LOGIN_NO, LOGIN_OK, Reader, header, pack_address
+from upeer_server.clones import CLONE_POLICIES, CloneWatch
 from upeer_server.cookie import DEVICE, LIFETIME_S, Address
 from upeer_server.hub import Hub, Keys
 from upeer_server.limits import Buckets
@@ -22,7 +22,6 @@ LOGOUT_DONE = 0
 LOGOUT_REPLACED = 1
 LOGOUT_REVOKED = 2
 LOGOUT_SHUTTING_DOWN = 3
-CLONE_POLICIES = ("newest", "both_out", "first_stays")
 
 _MAX_LOGIN = 1200
 _SWEEP_MS = 1000
@@ -31,11 +30,6 @@ _RECENT_MS = 15_000
 _MAX_RECENT = 16384
 _MAX_USED = 262_144
 _GHOST_GRACE_MS = 2000
-_CLONE_WINDOW_MS = 600_000
-_CLONE_EVIDENCE = 4
-_MAX_SUSPECTS = 4096
-_MAX_ALERTS = 100
-_QUARANTINE_MS = 3_600_000
 
 
 class LoginRequest(NamedTuple):
@@ -66,13 +60,10 @@ class Registrar:
         max_sessions: int = MAX_SESSIONS,
         clone_policy: str = CLONE_POLICIES[0],
     ) -> None:
-        if clone_policy not in CLONE_POLICIES:
-            raise ValueError(f"no such policy for clones: {clone_policy}")
         self.hub = hub
         self.keep_alive_s = keep_alive_s
         self.max_sessions = max_sessions
-        self.clone_policy = clone_policy
-        self.alerts: deque[dict[str, Any]] = deque(maxlen=_MAX_ALERTS)
+        self.clones = CloneWatch(clone_policy, self.role)
         self.logins = 0
         self.refused = 0
         self._by_did: dict[str, Session] = {}
@@ -82,8 +73,6 @@ class Registrar:
         self._recent: dict[bytes, tuple[int, bytes, bytes]] = {}  # nonce: (ms, LOGIN, LOGIN_OK)
         self._used: dict[bytes, int] = {}  # nonces of proven logins, as long as their cookies live
         self._failures = Buckets(5, 50)
-        self._evidence: dict[str, list[int]] = {}
-        self._quarantine: dict[str, int] = {}
         self._dummy_key = hub.random_bytes(32)
         self._sweep_ms = 0
         self._sweep_list: list[Session] = []
@@ -171,7 +160,7 @@ class Registrar:
         """Tell a device that lost its counter how far it was; refuse a replay. Both may be signs of a clone."""
         if not self._is_first_use(request.nonce):
             return self._refuse(request, REFUSED)
-        self._on_clone_evidence(did)
+        self._on_clone_sign(did)
         self.refused += 1
         self._failures.take(request.address[0], self.hub.ms)
         before = header(LOGIN_BEHIND, request.keys.key_id, self.role) + request.nonce
@@ -293,7 +282,7 @@ class Registrar:
             "tokens": len(self._tokens),
             "logins": self.logins,
             "refused": self.refused,
-            "alerts": list(self.alerts),
+            "alerts": list(self.clones.alerts),
         }
 
     def online(self) -> list[str]:
@@ -324,35 +313,16 @@ class Registrar:
         replaced_ms = ghost.replaced_ms or 0
         self.end(ghost, LOGOUT_REPLACED)
         if self.hub.ms - replaced_ms >= _GHOST_GRACE_MS:
-            self._on_clone_evidence(ghost.did)
+            self._on_clone_sign(ghost.did)
 
-    def _on_clone_evidence(self, did: str) -> None:
-        """Count signs that two devices hold one licence: four within ten minutes are no accident."""
-        now = self.hub.ms
-        times = [time for time in self._evidence.pop(did, []) if now - time < _CLONE_WINDOW_MS]
-        times.append(now)
-        if len(self._evidence) >= _MAX_SUSPECTS:
-            del self._evidence[next(iter(self._evidence))]
-        self._evidence[did] = times
-        if len(times) < _CLONE_EVIDENCE:
-            return
-        del self._evidence[did]
-        self.alerts.append({"kind": "cloned licence", "did": did, "unix_time": self.hub.unix, "role": self.role})
-        if len(self._quarantine) >= _MAX_SUSPECTS:
-            del self._quarantine[next(iter(self._quarantine))]
-        self._quarantine[did] = now + _QUARANTINE_MS
-        session = self._by_did.get(did)
-        if self.clone_policy == "both_out" and session is not None:
-            self.end(session, LOGOUT_REPLACED)
+    def _on_clone_sign(self, did: str) -> None:
+        if self.clones.on_sign(did, self.hub.ms, self.hub.unix):
+            session = self._by_did.get(did)
+            if session is not None:
+                self.end(session, LOGOUT_REPLACED)
 
     def _is_barred(self, did: str) -> bool:
-        """Tell whether the policy for clones keeps a device out: for an hour, or while the first one is there."""
-        if did not in self._quarantine or self.clone_policy == "newest":
-            return False
-        if self._quarantine[did] <= self.hub.ms:
-            del self._quarantine[did]
-            return False
-        return self.clone_policy == "both_out" or did in self._by_did
+        return self.clones.is_barred(did, self.hub.ms, did in self._by_did)
 
     # Time
 

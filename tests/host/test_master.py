@@ -34,7 +34,7 @@ def test_lost_login_ok_is_sent_again():
     assert lab.receive(question, ("192.0.2.99", 40717)) == []
     lab.pass_time(16_000)
     assert lab.receive(question, DEVICE)[0][0][0] == 0x84
-    assert not lab.master.alerts
+    assert not lab.master.clones.alerts
 
 
 def test_old_epoch_is_told_the_last_one():

@@ -25,7 +25,7 @@ def _fight(lab, rounds):
 
 def test_a20_alternating_logins_raise_one_alert():
     lab = Lab()
-    assert _fight(lab, 4) == 4 and not lab.master.alerts
+    assert _fight(lab, 4) == 4 and not lab.master.clones.alerts
     _fight(lab, 5)
     lab = Lab()
     _fight(lab, 5)
@@ -38,7 +38,7 @@ def test_a20_device_that_restarts_often_is_no_clone():
     for epoch in range(1, 40):
         lab.login(Identity(generation(), epoch=epoch))
         lab.pass_time(5_000, 1000)
-    assert not lab.master.alerts
+    assert not lab.master.clones.alerts
 
 
 def test_a20_clone_with_old_epochs_is_noticed_too():
@@ -48,7 +48,7 @@ def test_a20_clone_with_old_epochs_is_noticed_too():
     for _ in range(4):
         assert lab.login(clone, source=THIEF) == ("behind", 100)
         lab.pass_time(5_000, 1000)
-    assert [alert["kind"] for alert in lab.master.alerts] == ["cloned licence"]
+    assert [alert["kind"] for alert in lab.master.clones.alerts] == ["cloned licence"]
     assert lab.master.session_of(DID).address == HOME
 
 
@@ -58,7 +58,7 @@ def test_a20_slow_changes_are_no_clone():
         _, session, _, _ = lab.login(Identity(generation(), epoch=10 + turn))
         lab.pass_time(300_000, 5000)
         assert session is not None
-    assert not lab.master.alerts
+    assert not lab.master.clones.alerts
 
 
 def test_a20_guesses_without_the_licence_raise_no_alert():
@@ -66,7 +66,7 @@ def test_a20_guesses_without_the_licence_raise_no_alert():
     lab.login(Identity(generation(), epoch=100), source=HOME)
     for epoch in range(1, 9):
         lab.login(Identity(generation(), epoch=epoch), (1, ("203.0.113.5", 7000), b"\7" * 32, b""), THIEF)
-    assert not lab.master.alerts
+    assert not lab.master.clones.alerts
 
 
 def test_a20_policy_newest_wins():
@@ -95,5 +95,5 @@ def test_a20_alerts_and_suspects_are_bounded():
     lab = Lab()
     for number in range(5000):
         for _ in range(4 if number < 300 else 1):
-            lab.master._on_clone_evidence(f"ABCD-{number:06d}-GHKLM")
-    assert len(lab.master.alerts) == 100 and len(lab.master._evidence) <= 4096
+            lab.master._on_clone_sign(f"ABCD-{number:06d}-GHKLM")
+    assert len(lab.master.clones.alerts) == 100 and lab.master.clones.suspects <= 4096
