@@ -2,8 +2,8 @@
 
     python examples/demo.py [--keep]
 
-Every step is what a maker does: a platform, servers as processes of their own, licences, flash images, virtual boards, a client.
-Exit code 0 only if all of it held.
+Every step is what a maker does: a platform, servers as processes of their own, licences, flash images, virtual boards,
+a client. Exit code 0 only if all of it held.
 """
 
 import argparse
@@ -24,11 +24,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import upeer_client
 from demo_steps import Steps
+
+import upeer_client
+from upeer.initstring import open_init_string
 from upeer_board.virtual import VirtualBoard
 from upeer_client import errors, files
-from upeer.initstring import open_init_string
 from upeer_office import licences
 from upeer_office.initstring import seal_init_string
 from upeer_server.config import Generation

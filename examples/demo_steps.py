@@ -42,7 +42,7 @@ class Steps:
         start = time.perf_counter()
         try:
             text, held = await action, True
-        except Exception as error:  # a step's top: the table tells
+        except Exception as error:  # noqa: BLE001 - a step's top: the table tells
             text, held = f"{type(error).__name__}: {error}", False
         self._add(Step(name, rows, held, text, time.perf_counter() - start))
 
