@@ -14,6 +14,7 @@ import click
 from upeer_board import boards, fctry
 from upeer_cli import exit_codes
 from upeer_cli.common import UserError, examples, json_option, report
+from upeer_cli.recipe import fetch, recipe_command
 
 _DID = re.compile(r"[A-Z]{1,8}-\d{6}-[A-Z]{5}")
 _LICENCE_HELP = "Licence file, - for stdin, or a DID of --platform."
@@ -85,6 +86,10 @@ def build(
     if network:
         click.echo("upeer: the image holds the Wi-Fi password in clear: for development only", err=True)
     report(manifest, json_mode, lambda: _describe_image(manifest, out))
+
+
+image.add_command(fetch)
+image.add_command(recipe_command)
 
 
 def _describe_image(manifest: dict[str, Any], out: Path) -> str:

@@ -34,6 +34,7 @@ class Options:
     full: bool = False
     retries: int = 1
     wait_for_port: float = 5.0
+    log: Path | None = None
     stage_seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -92,6 +93,7 @@ class Flasher:
             self._parts.sort(key=lambda part: part.offset)
         self._files = self._state.add_parts(self._parts)
         self._state.prune()
+        self._log_lock = threading.Lock()
 
     @property
     def total(self) -> int:
@@ -154,6 +156,13 @@ class Flasher:
         """Drop what is known of a board whose flashing broke off."""
         self._state.forget(mac)
 
+    def log(self, port: str, attempt: int, output: str) -> None:
+        """Append what esptool said to the log file, if there is to be one; no secret passes through esptool here."""
+        if self.options.log is not None:
+            head = f"== {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {port} attempt {attempt}\n"
+            with self._log_lock, self.options.log.open("a", encoding="utf-8") as file:
+                file.write(head + output)
+
     def position(self, report: Report) -> tuple[str, int]:
         """Return (part under way, bytes done) of a report."""
         done, name = 0, ""
@@ -205,16 +214,7 @@ class _OneBoard:
 
     def _write(self, baud: int, arguments: list[str], number: int, expected: str) -> Report:
         """Run write-flash; the board must be the one that was asked for its MAC before."""
-        run = Run(
-            self._port, [*self._flasher.arguments(self._port, baud), *arguments], self._flasher.options.stage_seconds
-        )
-        try:
-            report = run.follow(lambda report: self._tell(report, number), self.cancel)
-        except Fault as fault:
-            self._warnings.append(f"attempt {number}: {fault}")
-            if run.report.mac:
-                self._flasher.forget(run.report.mac)
-            raise
+        report = self._run(baud, arguments, number)
         if not report.mac:
             raise Fault("F14", "it told no MAC address", self._port, report.stage)
         if expected and report.mac != expected:
@@ -223,10 +223,18 @@ class _OneBoard:
         return report
 
     def _run(self, baud: int, arguments: list[str], number: int) -> Report:
-        run = Run(
-            self._port, [*self._flasher.arguments(self._port, baud), *arguments], self._flasher.options.stage_seconds
-        )
-        return run.follow(lambda report: self._tell(report, number), self.cancel)
+        """Run esptool once; a failure leaves a warning in the result of the attempt that succeeds."""
+        flasher = self._flasher
+        run = Run(self._port, [*flasher.arguments(self._port, baud), *arguments], flasher.options.stage_seconds)
+        try:
+            return run.follow(lambda report: self._tell(report, number), self.cancel)
+        except Fault as fault:
+            self._warnings.append(f"attempt {number}: {fault}")
+            if run.report.mac:
+                flasher.forget(run.report.mac)
+            raise
+        finally:
+            flasher.log(self._port, number, run.report.output)
 
     def _tell(self, report: Report, number: int) -> None:
         part, done = self._flasher.position(report)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import board_images
+
 from upeer_board import boards, esp_image
 from upeer_factory import parts, recipe
 
