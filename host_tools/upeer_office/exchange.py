@@ -24,7 +24,7 @@ from upeer_office.licences import Licence
 MIN_PASSPHRASE = 10
 _FORMAT = "upeer licences"
 _SCRYPT = {"n": 2**16, "r": 8, "p": 1}
-_MAX_N = 2**20
+_MAX_N, _MAX_R, _MAX_P = 2**20, 16, 4  # 2 GiB at most: a file must not take the machine down
 
 
 def export_licences(path: Path, licences: Iterable[Licence], passphrase: str) -> int:
@@ -49,13 +49,15 @@ def import_licences(path: Path, passphrase: str) -> list[Licence]:
     document = files.read_json(path, _FORMAT)
     try:
         sealed = base64.b64decode(document["sealed"], validate=True)
-        if hashlib.sha256(sealed).hexdigest() != document["checksum"] or not 2 <= int(document["kdf"]["n"]) <= _MAX_N:
+        bound, kdf = _bound(document), document["kdf"]
+        is_affordable = 2 <= kdf["n"] <= _MAX_N and 1 <= kdf["r"] <= _MAX_R and 1 <= kdf["p"] <= _MAX_P
+        if hashlib.sha256(sealed).hexdigest() != document["checksum"] or not is_affordable:
             raise ValueError
-        aead = Aead(_key(passphrase, document["kdf"]))
+        aead = Aead(_key(passphrase, kdf))
     except (KeyError, TypeError, ValueError, binascii.Error) as error:
         raise OfficeError(f"{path} is damaged", "export it again", INTEGRITY) from error
     try:
-        records = json.loads(aead.open(sealed, _bound(document)))
+        records = json.loads(aead.open(sealed, bound))
     except CryptoError as error:
         raise OfficeError("the passphrase does not open this file", "try again", AUTHENTICATION) from error
     licences = [_licence(record) for record in records]
