@@ -102,6 +102,7 @@ class ReplTarget:
 
     def __init__(self, port: str) -> None:
         self.name = port
+        self.repl = port
 
     def read_mac(self) -> str:
         digits = str(self._ask(_READ_MAC)["mac"])
@@ -117,7 +118,7 @@ class ReplTarget:
         return bool(answer.get("sha256") == hashlib.sha256(image[: blocks * _BLOCK]).hexdigest())
 
     def boot(self) -> None:
-        _mpremote(self.name, ["reset"])
+        _mpremote(self.repl, ["reset"])
         time.sleep(_BOOT_PAUSE_S)
         for left in reversed(range(_BOOT_TRIES)):
             try:
@@ -146,7 +147,7 @@ class ReplTarget:
 
     def _ask(self, script: str, seconds: float = _TIME_OUT_S) -> dict[str, Any]:
         """Run a script in the raw REPL; return its answer, the JSON behind the mark."""
-        output = _mpremote(self.name, ["run", "/dev/stdin"], script, seconds)
+        output = _mpremote(self.repl, ["run", "/dev/stdin"], script, seconds)
         for line in reversed(output.splitlines()):
             if line.startswith(_ANSWER):
                 answer: dict[str, Any] = json.loads(line.removeprefix(_ANSWER))
