@@ -1,4 +1,4 @@
-"""What a session carries beside streams: commands, datagrams, and frames that must arrive once; and its events.
+"""What a session carries beside streams: commands, datagrams, frames that must arrive once; and its events.
 
 The base of `session.Session`. Protocol 7.2 and 7.4. Queues are bounded; a reliable frame is kept as bytes until a
 packet that held it is acknowledged.
@@ -10,22 +10,21 @@ from upeer.frames import bad
 from upeer.ranges import Ranges
 from upeer.varint import encode
 
-EVENT_STREAM_OPENED = const(0)
-EVENT_READABLE = const(1)
-EVENT_WRITABLE = const(2)
-EVENT_DATAGRAM = const(3)
-EVENT_PATH = const(4)
-EVENT_COMMAND = const(5)
-EVENT_ANSWER = const(6)
-EVENT_CLOSED = const(7)
+_EVENT_PATH = const(4)
+_EVENT_COMMAND = const(5)
+_EVENT_ANSWER = const(6)
+_DATAGRAM_FLAG = const(0x1000000)
+_PATH_BIT = const(25)
 
+_DATAGRAM = const(0x30)
 _COMMAND = const(0x31)
 _ANSWER = const(0x32)
 
 _REQUESTS = const(4)  # of one side without an answer
 _NAME_LIMIT = const(63)
 _TEXT_LIMIT = const(1000)
-_WAITING = const(-1)
+_WAITING = const(-1)  # in place of a packet number
+_ONCE = const(-2)  # likewise: a datagram, forgotten when written
 
 
 class Messages:
@@ -37,7 +36,6 @@ class Messages:
         self._queue_limit = queue_limit
         self._inbox = []
         self._datagrams_in = []
-        self._datagrams_out = []
         self._outbox = []  # [frame, packet number that held it last, called once it was delivered or None]
         self._request_id = 0
         self._requests = []
@@ -55,16 +53,16 @@ class Messages:
             while not flags >> i & 1:
                 i += 1
             self.flags = flags ^ 1 << i
-            return (EVENT_PATH, 0) if i == 25 else (i >> 3, i & 7)
+            return (_EVENT_PATH, 0) if i == _PATH_BIT else (i >> 3, i & 7)
         return self._inbox.pop(0) if self._inbox else None
 
     def send_datagram(self, channel: int, data) -> bool:
         """Queue an unreliable message, at most 1100 bytes; return False if the queue is full."""
         if len(data) > 1100:
             raise LocalError("datagram too long")
-        if len(self._datagrams_out) >= self._queue_limit:
+        if len(self._outbox) >= self._queue_limit:
             return False
-        self._datagrams_out.append(encode(0x30, channel, data))
+        self._outbox.append([encode(_DATAGRAM, channel, data), _ONCE, None])
         return True
 
     def recv_datagram(self):
@@ -96,23 +94,17 @@ class Messages:
 
     def _write_outbox(self, view, pos: int, end: int, number: int) -> int:
         """Write waiting frames, as many as fit, into packet `number`; return the position behind them."""
-        for item in self._outbox:
+        for item in list(self._outbox):
             frame = item[0]
             if item[1] < 0 and pos + len(frame) <= end:
                 view[pos : pos + len(frame)] = frame
                 pos += len(frame)
+                if item[1] == _ONCE:
+                    self._outbox.remove(item)
                 item[1] = number
         return pos
 
-    def _write_datagrams(self, view, pos: int, end: int) -> int:
-        queue = self._datagrams_out
-        while queue and pos + len(queue[0]) <= end:
-            frame = queue.pop(0)
-            view[pos : pos + len(frame)] = frame
-            pos += len(frame)
-        return pos
-
-    def _on_outbox_delivery(self, number: int, is_acked: bool) -> None:
+    def _on_outbox(self, number: int, is_acked: bool) -> None:
         """Handle the fate of packet `number`, which held frames of the outbox."""
         for item in list(self._outbox):
             if item[1] == number:
@@ -131,7 +123,7 @@ class Messages:
                 bad("channel")
             if len(self._datagrams_in) < self._queue_limit:
                 self._datagrams_in.append((first, data))
-                self.flags |= 1 << 8 * EVENT_DATAGRAM
+                self.flags |= _DATAGRAM_FLAG
             else:
                 self.dropped += 1
         elif len(data) > _TEXT_LIMIT:
@@ -139,11 +131,11 @@ class Messages:
         elif kind == _ANSWER:
             if first in self._requests:
                 self._requests.remove(first)
-                self._inbox.append((EVENT_ANSWER, first, fields[1], data))
+                self._inbox.append((_EVENT_ANSWER, first, fields[1], data))
         elif not self._seen.has(first):
             if len(self._inbox) >= 3 * _REQUESTS:
                 raise MemoryError
             name = fields[1].decode()
             self._seen.add(first, first + 1)
             self._seen.limit(3 * _REQUESTS)
-            self._inbox.append((EVENT_COMMAND, first, name, data))
+            self._inbox.append((_EVENT_COMMAND, first, name, data))

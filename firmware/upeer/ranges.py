@@ -31,26 +31,6 @@ class Ranges:
             after -= 1
         bounds[first] = stop
 
-    def subtract(self, start: int, stop: int) -> None:
-        """Take start..stop-1 out."""
-        bounds = self.bounds
-        i = len(bounds) - 2
-        while i >= 0 and bounds[i + 1] > start:
-            first = bounds[i]
-            last = bounds[i + 1]
-            if first < stop:
-                if last > stop:
-                    bounds[i] = stop
-                    if first < start:
-                        bounds.insert(i, start)
-                        bounds.insert(i, first)
-                elif first < start:
-                    bounds[i + 1] = start
-                else:
-                    bounds.pop(i)
-                    bounds.pop(i)
-            i -= 2
-
     def has(self, value: int) -> bool:
         """Return whether `value` is in the set."""
         bounds = self.bounds

@@ -89,10 +89,6 @@ class Recovery:
     def _loss_delay(self) -> int:
         return (max(self.rtt8 >> 3, self._latest) * 9 >> 3) + 2
 
-    def is_full(self) -> bool:
-        """Return whether there is no record for another packet."""
-        return self._next - self._first > self._mask
-
     def has_room(self, now: int) -> bool:
         """Return whether an ack-eliciting packet may go out now."""
         if self._next - self._first > self._mask:

@@ -14,20 +14,19 @@ from upeer.compat import const
 from upeer.crypto import Aead
 from upeer.errors import RemoteError
 from upeer.frames import FrameReader, bad
-from upeer.messages import (  # noqa: F401 - the events are part of this module's surface
-    EVENT_ANSWER,
-    EVENT_CLOSED,
-    EVENT_COMMAND,
-    EVENT_DATAGRAM,
-    EVENT_PATH,
-    EVENT_READABLE,
-    EVENT_STREAM_OPENED,
-    EVENT_WRITABLE,
-    Messages,
-)
+from upeer.messages import Messages
 from upeer.recovery import Recovery
 from upeer.stream import Stream
 from upeer.varint import encode, put_varint
+
+EVENT_STREAM_OPENED = const(0)
+EVENT_READABLE = const(1)
+EVENT_WRITABLE = const(2)
+EVENT_DATAGRAM = const(3)
+EVENT_PATH = const(4)
+EVENT_COMMAND = const(5)
+EVENT_ANSWER = const(6)
+EVENT_CLOSED = const(7)
 
 _PACKET_SIZE = const(1200)
 _BODY = const(32)  # where the plaintext starts in the buffer of write_datagram: relay prefix 8, header 8, IV 16
@@ -42,7 +41,6 @@ _IDLE = const(4)
 
 _PING = const(0x01)
 _RESET_STREAM = const(0x04)
-_STOP_SENDING = const(0x05)
 _MAX_DATA = const(0x10)
 _MAX_STREAM_DATA = const(0x11)
 _CHALLENGE = const(0x1A)
@@ -82,7 +80,6 @@ class Session(Messages):
         while records < _MOST_PACKETS and records * 512 < ours[0]:
             records <<= 1
         super().__init__(records >> 3)
-        self.is_client = is_client
         self.connection_id = connection_id
         self.send_path = None
         self.duplicates = self.retransmitted = 0
@@ -145,8 +142,10 @@ class Session(Messages):
         self._now = self._heard = now
         self.packets_in += 1
         self.bytes_in += size
-        if self._state == _CLOSING:
-            self._on_late_packet(buf[24])
+        if self._state == _CLOSING:  # a late packet is answered by CLOSE, CLOSE by nothing
+            self._close_is_due = True
+            if buf[24] == _CLOSE:
+                self._end(_CLOSED, 0, "")
             return True
         if buf is not self._in:
             self._in = buf
@@ -203,19 +202,17 @@ class Session(Messages):
                 self._peer_limit = first
         else:
             stream = self._find(first)
-            if stream is not None:
-                self._on_stream_frame(kind, stream, fields)
-
-    def _on_stream_frame(self, kind: int, stream, fields: list) -> None:
-        if kind == _MAX_STREAM_DATA:
-            stream.limit = max(stream.limit, fields[1])
-        elif kind == _RESET_STREAM:
-            stream.incoming.on_reset(fields[1], fields[2])
-            self.flags |= _READABLE_FLAG << stream.channel
-        else:  # STOP_SENDING
-            stream.stopped_code = fields[1]
-            stream.reset(fields[1])
-            self.flags |= _WRITABLE_FLAG << stream.channel
+            if stream is None:
+                return
+            if kind == _MAX_STREAM_DATA:
+                stream.limit = max(stream.limit, fields[1])
+            elif kind == _RESET_STREAM:
+                stream.incoming.on_reset(fields[1], fields[2])
+                self.flags |= _READABLE_FLAG << stream.channel
+            else:  # STOP_SENDING
+                stream.stopped_code = fields[1]
+                stream.reset(fields[1])
+                self.flags |= _WRITABLE_FLAG << stream.channel
 
     def _find(self, stream_id: int):
         """Return the stream that the peer means, None for a past generation. RemoteError if there cannot be one."""
@@ -224,7 +221,8 @@ class Session(Messages):
         if stream is not None:
             if stream_id <= stream.id:
                 return stream if stream_id == stream.id else None
-            following = stream.id + 8 if stream.may_be_followed() else -1
+            # A peer that begins the next generation has all from us; so have we from it.
+            following = stream.id + 8 if stream.fin > 1 and stream.incoming.ready == stream.incoming.final else -1
         if stream_id != following:
             bad("generation")
         self.flags |= _OPENED_FLAG << (stream_id & 7)
@@ -274,7 +272,7 @@ class Session(Messages):
         stream = self._next_stream()
         is_due = self._acks.is_due(now)
         has_room = False
-        if stream or self.pending or self._outbox or self._datagrams_out or recovery.probes or self._mtu:
+        if stream or self.pending or self._outbox or recovery.probes or self._mtu:
             has_room = recovery.has_room(now)
         if not (is_due or has_room or recovery.probes):
             return 0
@@ -327,8 +325,6 @@ class Session(Messages):
             if after > pos:
                 self._carried |= _OUTBOX_BIT
                 pos = after
-        if self._datagrams_out:
-            pos = self._write_datagrams(view, pos, end)
         if stream is not None:
             sent = stream.next
             after = stream.write_frame(view, pos, end, self._credit)
@@ -373,7 +369,7 @@ class Session(Messages):
     def on_delivery(self, carried: int, number: int, is_acked: bool) -> None:
         """Handle the fate of what a packet carried beside stream data. Called by recovery."""
         if carried & _OUTBOX_BIT:
-            self._on_outbox_delivery(number, is_acked)
+            self._on_outbox(number, is_acked)
         if carried & _PROBE_BIT:
             self._mtu.on_result(is_acked, self.recovery)
         elif not is_acked:
@@ -470,12 +466,6 @@ class Session(Messages):
         self._close_left -= 1
         self._close_is_due = True
         self._deadline = ticks_add(self._now, self.recovery.pto())
-
-    def _on_late_packet(self, kind: int) -> None:
-        if kind == _CLOSE:
-            self._end(_CLOSED, 0, "")
-        else:
-            self._close_is_due = True
 
     def _write_close(self) -> int:
         path = self.paths.active or self.send_path

@@ -257,10 +257,10 @@ class Stream:
 
         `credit` is how much more the session's flow control allows. The piece is then in sent_offset, sent_length.
         """
-        bounds = self.lost
-        if bounds:
-            offset = bounds[0]
-            size = bounds[1] - offset
+        lost = self.lost
+        if lost:
+            offset = lost[0]
+            size = lost[1] - offset
         else:
             offset = self.next
             size = min(self.end, self.limit) - offset
@@ -284,20 +284,27 @@ class Stream:
         self.sent_length = size << 1 | fin
         if fin:
             self.fin = _FIN_SENT
-        if bounds:
+        if lost:
             self._session.retransmitted += size
-            self._lost.subtract(offset, offset + size)
+            self._trim(offset + size)
         else:
             self.next = offset + size
         return pos + size
+
+    def _trim(self, offset: int) -> None:
+        """Take what is below `offset` out of what is to be sent again."""
+        lost = self.lost
+        while lost and lost[0] < offset:
+            lost[0] = min(offset, lost[1])
+            if lost[0] == lost[1]:
+                lost.pop(0)
+                lost.pop(0)
 
     def on_acked(self, offset: int, length: int) -> None:
         """Handle the delivery of a piece."""
         end = offset + (length >> 1)
         if length & 1:
             self.fin = _FIN_ACKED
-        if self.lost:
-            self._lost.subtract(offset, end)
         bounds = self._acked.bounds
         if bounds or offset > self.start:
             if end > offset:
@@ -308,20 +315,18 @@ class Stream:
             end = bounds.pop(0)
         if end > self.start:
             self.start = end
+            self._trim(end)
         if self.start == self.end or (self._is_hungry and (self.size - self.end + self.start) * 4 >= self.size):
             self._session.flags |= _WRITABLE << self.channel
 
     def on_lost(self, offset: int, length: int) -> None:
-        """Send a piece again, as far as it has not come by another packet."""
+        """Send a piece again, but for what came by another packet and nothing is missing before it."""
         if length & 1 and self.fin == _FIN_SENT:
             self.fin = _FIN_WANTED
         end = min(offset + (length >> 1), self.end)
         offset = max(offset, self.start)
         if offset < end:
             self._lost.add(offset, end)
-            bounds = self._acked.bounds
-            for i in range(0, len(bounds), 2):
-                self._lost.subtract(bounds[i], bounds[i + 1])
 
     def _drop(self, fin: int) -> None:
         self.fin = fin
@@ -332,10 +337,6 @@ class Stream:
 
     def _on_reset_acked(self) -> None:
         self.fin = _FIN_ACKED
-
-    def may_be_followed(self) -> bool:
-        """Return whether a peer that has all from us may begin the next generation."""
-        return self.fin >= _FIN_SENT and self.incoming.ready == self.incoming.final
 
     def retire(self, successor) -> None:
         """Make way for the next generation, which takes over the buffers: the peer has all of this one."""

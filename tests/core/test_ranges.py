@@ -22,17 +22,6 @@ def test_add_out_of_order():
     assert made_of(2, 8, 3, 4).bounds == [2, 8]
 
 
-def test_subtract_cases():
-    cases = ((0, 2, [2, 4, 6, 8]), (2, 4, [6, 8]), (3, 7, [2, 3, 7, 8]), (0, 9, []), (4, 6, [2, 4, 6, 8]))
-    for start, stop, left in cases:
-        ranges = made_of(2, 4, 6, 8)
-        ranges.subtract(start, stop)
-        assert ranges.bounds == left
-    ranges = made_of(0, 10)
-    ranges.subtract(3, 5)
-    assert ranges.bounds == [0, 3, 5, 10]
-
-
 def test_has():
     ranges = made_of(2, 4, 6, 8)
     assert [value for value in range(10) if ranges.has(value)] == [2, 3, 6, 7]
@@ -55,12 +44,8 @@ def test_random_steps_equal_sets():
             state = (state * 69069 + 12345) & 0xFFFFFFF
             start = state >> 8 & 63
             stop = start + 1 + (state >> 16 & 7)
-            if state >> 20 & 3:
-                ranges.add(start, stop)
-                model |= set(range(start, stop))
-            else:
-                ranges.subtract(start, stop)
-                model -= set(range(start, stop))
+            ranges.add(start, stop)
+            model |= set(range(start, stop))
             check(ranges.bounds, model)
 
 

@@ -185,14 +185,14 @@ def test_persistent_congestion():
 
 def test_records_are_bounded():
     sender = Sender()
-    sender.recovery.window = 1000000
+    sender.recovery.window = sender.recovery.threshold = 1000000
     sender.send(32)
-    assert sender.recovery.is_full() and not sender.recovery.has_room(sender.now)
+    assert not sender.recovery.has_room(sender.now)
     sender.ack((5, 5))
-    assert sender.recovery.is_full() is False  # 0, 1, 2 are lost, 3 is the oldest now
+    assert sender.recovery.has_room(sender.now)  # 0, 1, 2 are lost, 3 is the oldest now
     sender.recovery.next_number += 40  # packets without a record
     sender.ack((70, 70))
-    assert sender.recovery.in_flight == 0 and not sender.recovery.is_full()
+    assert sender.recovery.in_flight == 0 and sender.recovery.timer() is None
 
 
 def test_ack_of_packet_not_sent():

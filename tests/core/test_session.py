@@ -250,4 +250,4 @@ def test_relay_prefix_fits_the_packet():
 
 def test_session_object_is_for_both_sides():
     session = Session(True, b"abc", b"def", *KEYS, OnePath(), (SMALL, SMALL), START)
-    assert session.is_client and session.connection_id == b"abc" and session.next_event() is None
+    assert session.is_open and session.connection_id == b"abc" and session.next_event() is None

@@ -152,14 +152,17 @@ def test_lost_piece_is_sent_again_once():
         frame(stream, 19)
     stream.on_acked(2, 2 << 1)
     stream.on_lost(0, 8 << 1)  # a probe time-out counts more than was lost
-    assert frame(stream) == "08" + "00" + "80000000" + "4002" + "6162"
-    stream.on_acked(4, 2 << 1)
-    assert frame(stream) == "08" + "00" + "80000006" + "4002" + "6768"
-    assert stream.unacked == 8
+    assert frame(stream, 19) == "08" + "00" + "80000000" + "4002" + "6162"
     stream.on_acked(0, 2 << 1)
-    assert stream.unacked == 2
+    assert stream.unacked == 4
+    assert frame(stream) == "08" + "00" + "80000004" + "4004" + "65666768"
+    assert frame(stream) == ""
     stream.on_acked(6, 2 << 1)
-    assert stream.unacked == 0
+    stream.on_lost(0, 6 << 1)
+    assert frame(stream) == "08" + "00" + "80000004" + "4002" + "6566"
+    stream.on_lost(4, 2 << 1)
+    stream.on_acked(4, 2 << 1)
+    assert stream.unacked == 0 and frame(stream) == ""
 
 
 def test_lost_fin_is_sent_again():
