@@ -18,7 +18,7 @@ from pathlib import Path
 
 _FOLDER = Path(__file__).resolve().parent
 _VECTORS = _FOLDER.parent / "vectors"
-_HEX = re.compile(r"\b(?:[0-9a-fA-F]{2}){4,}\b")
+_HEX = re.compile(r"\b(?:[0-9a-fA-F]{2}(?: ?(?=[0-9a-fA-F]{2}))?){4,}\b")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def target(
 
 
 def vector_seeds(pattern: str) -> list[bytes]:
-    """Return every hex string of at least 4 bytes in the files of tests/vectors that match a glob pattern."""
+    """Return every hex string (spaces allowed) of 4 bytes or more in the files of tests/vectors of a pattern."""
     seeds: dict[bytes, None] = {}
     for path in sorted(_VECTORS.glob(pattern)):
         for text in _HEX.findall(path.read_text()):

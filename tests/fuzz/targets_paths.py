@@ -7,6 +7,7 @@ from targets import target, vector_seeds
 
 from upeer.clock import ticks_add
 from upeer.connect import ClientEndpoint, Invitation
+from upeer.crypto import Aead
 from upeer.endpoint import FROM_LAN, FROM_SERVER, Endpoint
 from upeer.errors import ProtocolError
 from upeer.handshake import Params, Responder, parse_params
@@ -15,7 +16,7 @@ from upeer.noise import NNPSK0, Noise
 from upeer.path import HOST, RELAY, Paths
 from upeer.x25519 import key_pair, shared_secret
 from upeer_server.config import ServerEntry
-from upeer_server.relay import Relay
+from upeer_server.relay import Relay, open_relay_ticket
 
 _VECTORS = json.loads((Path(__file__).resolve().parents[1] / "vectors" / "invite.json").read_text())
 _KEY = bytes(range(32))
@@ -80,6 +81,18 @@ def relay_receive(data: bytes) -> None:
     for addr in (_ADDR, _RELAY):
         for out, _ in _relay.receive(data, addr, 1000):
             assert len(out) <= len(data)
+
+
+@target(
+    "relay.ticket", allowed=(ProtocolError,), seeds=[bytes(48), bytes(4) + b"relay-1" + _KEY + bytes(6)], max_size=80
+)
+def relay_ticket(data: bytes) -> None:
+    """A ticket that a master sealed, for a JOIN of nobody."""
+    relay = Relay(ServerEntry("relay", 1, *_RELAY, _KEY), lambda: 0)
+    sealed = Aead(_KEY).seal(1, data, b"relay ticket")
+    join = b"\xa0\1\1\3relay-1\0" + bytes(4) + bytes((len(sealed),)) + sealed + bytes(16)
+    assert relay.receive(join, _ADDR, 0) == []
+    open_relay_ticket(Aead(_KEY), sealed)
 
 
 def _endpoints() -> tuple[ClientEndpoint, Endpoint]:

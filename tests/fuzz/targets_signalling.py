@@ -18,7 +18,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "host"))
 from node_lab import CLIENT, DEVICE, DID, SERVER, Identity, Lab, Random, generation, key, token
 
 _SEEDS = vector_seeds("signalling*")
-_LAB = Lab()
+_LAB = Lab(lookups_per_s=1 << 20, lookup_burst=1 << 20)
 _AT_MASTER, _AT_P2P = _LAB.online()
 _COOKIE = _LAB.node.hub.cookies.make(_LAB.node.hub.unix, DEVICE, bytes(16), 0)
 _LOGIN_HEAD = bytes((0x82, 1, 1, 1)) + bytes(16) + _COOKIE
@@ -82,14 +82,18 @@ def login_answer(data: bytes) -> None:
     question.receive_datagram(data, SERVER, 0)
     cookie = _LAB.receive(question.datagram_to_send(0), DEVICE)[0][0]
     question.receive_datagram(cookie, SERVER, 0)
-    question.receive_datagram(data[:4] + cookie[4:20] + data[20:], SERVER, 0)
+    head = data[:1] + cookie[1:20]
+    question.receive_datagram(head + data[20:], SERVER, 0)
+    if question._answer is not None:  # what only the server could have sealed
+        question.receive_datagram(head + question._answer.seal(0, data[20:], head), SERVER, 0)
 
 
-@target("lookup.answer", seeds=_SEEDS)
+@target("lookup.answer", seeds=[*_SEEDS, b"\x81" + bytes(55)])
 def lookup_answer(data: bytes) -> None:
     master = (SERVER, _LAB.master.static_public, (bytes(16), bytes(20), 0))
-    question = Lookup(Identity(generation()), master, token(DID), Random(), 0)
-    question.receive_datagram(data[:4] + bytes(16) + data[20:], SERVER, 0)
+    for known in (master, master[:2]):
+        question = Lookup(Identity(generation()), known, token(DID), Random(), 0)
+        question.receive_datagram(data[:1] + question._packet[1:20] + data[20:], SERVER, 0)
 
 
 @target(
@@ -124,4 +128,19 @@ def invite_text(data: bytes) -> None:
     _LAB.receive(head + Aead(client_key).seal(0, data, head), CLIENT)
 
 
+@target("node.lookup", seeds=[bytes(112)], max_size=300)
+def lookup_question(data: bytes) -> None:
+    """A lookup with a cookie that is good: what is behind it comes to the curve only when it is authentic."""
+    before = _LAB.master.status()["lookups"]
+    _LAB.receive(_LOOKUP[:40] + data, CLIENT)
+    assert _LAB.master.status()["lookups"] == before or data == _LOOKUP[40:]
+
+
+def _lookup_datagram() -> bytes:
+    question = _LAB.question(token(DID))
+    question.receive_datagram(_LAB.receive(question.datagram_to_send(_LAB.now), CLIENT)[0][0], SERVER, _LAB.now)
+    return bytes(question.datagram_to_send(_LAB.now))
+
+
+_LOOKUP = _lookup_datagram()
 _ANSWER: Answer = _LAB.lookup(token(DID))[1]
