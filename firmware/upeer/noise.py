@@ -8,7 +8,6 @@ a new key, hence n = 0, for each payload.
 
 from upeer.crypto import Aead, check_key, derive, hkdf, sha256
 from upeer.errors import CryptoError, LocalError
-from upeer.x25519 import shared_secret
 
 # Protocol name; is the responder's static key known beforehand; tokens of the initiator's, of the responder's message.
 NNPSK0 = (b"Noise_NNpsk0_25519_A128CBCHS256_SHA256", False, ("psk", "e"), ("e", "ee"))
@@ -100,6 +99,8 @@ class Noise:
 
     def _agree(self, token: str) -> bytes:
         """Return the Diffie-Hellman result of "ee", or of "es" (initiator's ephemeral, responder's static key)."""
+        from upeer.x25519 import shared_secret
+
         is_static = token == "es"
         ours = self._static if is_static and not self._is_initiator else self._ephemeral
         theirs = self._peer_static if is_static and self._is_initiator else self.peer_ephemeral

@@ -11,13 +11,12 @@ from struct import pack_into
 from upeer.acks import Acks
 from upeer.clock import earlier, ticks_add, ticks_diff
 from upeer.compat import const
+from upeer.content import Content
 from upeer.crypto import Aead
 from upeer.errors import RemoteError
-from upeer.frames import FrameReader, bad
-from upeer.messages import Messages
+from upeer.frames import FrameReader
 from upeer.recovery import Recovery
-from upeer.stream import Stream
-from upeer.varint import encode, put_varint
+from upeer.varint import encode
 
 EVENT_STREAM_OPENED = const(0)
 EVENT_READABLE = const(1)
@@ -40,25 +39,16 @@ _PROTOCOL_ERROR = const(2)
 _IDLE = const(4)
 
 _PING = const(0x01)
-_RESET_STREAM = const(0x04)
-_MAX_DATA = const(0x10)
-_MAX_STREAM_DATA = const(0x11)
 _CHALLENGE = const(0x1A)
 _RESPONSE = const(0x1B)
 _CLOSE = const(0x1C)
 _DATAGRAM = const(0x30)
 
-# What a packet carried beside stream data, or is to carry (`pending`): bit c is MAX_STREAM_DATA of channel c.
-_DATA_BIT = const(0x100)
+# What a packet carried beside stream data; the lowest as in `pending`.
 _MAXIMA_BITS = const(0x1FF)
 _OUTBOX_BIT = const(0x200)
-_PING_BIT = const(0x400)
 _PROBE_BIT = const(0x800)
 
-# In `flags`, the first three shifted by the channel.
-_OPENED_FLAG = const(0x1)
-_READABLE_FLAG = const(0x100)
-_WRITABLE_FLAG = const(0x10000)
 _PATH_FLAG = const(0x2000000)
 
 _OPEN = const(0)
@@ -67,26 +57,26 @@ _CLOSING = const(2)  # CLOSE is sent, and again to late packets
 _CLOSED = const(3)
 
 
-class Session(Messages):
+class Session(Content):
     """One end. `paths` is a `path.Paths`; keys are of 32 bytes.
 
     params: two tuples (max_data, max_channel_data, max_datagram, idle_timeout_s), our limits and the peer's. Ours are
     the sizes of buffers: max_channel_data each way for a channel in use. `send_path`: of the packet written last.
     """
 
-    def __init__(self, is_client, connection_id, peer_connection_id, seal_key, open_key, paths, params, now):
+    def __init__(self, is_client, connection_id, peer_id, seal_key, open_key, paths, params, now):
         ours, theirs = params
         records = _FEWEST_PACKETS
         while records < _MOST_PACKETS and records * 512 < ours[0]:
             records <<= 1
-        super().__init__(records >> 3)
+        super().__init__(records >> 3, ours, theirs)
         self.connection_id = connection_id
         self.send_path = None
-        self.duplicates = self.retransmitted = 0
+        self.duplicates = 0
         self.packets_in = self.packets_out = 0
         self.bytes_in = self.bytes_out = 0
         self.recovery = Recovery(self, records, _PACKET_SIZE)
-        self._peer_id = bytes(peer_connection_id)
+        self._peer_id = bytes(peer_id)
         self._sealer = Aead(seal_key)
         self._opener = Aead(open_key)
         self.paths = paths
@@ -95,24 +85,16 @@ class Session(Messages):
         self._idle_ms = 1000 * min(ours[3], theirs[3])
         self._heard = self._now = now
         self._state = _OPEN
-        self.is_open = True
         self.is_closed = False
-        self._close = None
+        self._close_args = (0, "")
+        self._close_frame = b""
+        self._close_is_due = False
         self._close_left = _CLOSE_TRIES
         self._deadline = None
         self._reader = FrameReader(self)
         self._acks = Acks()
-        self._in = self._in_view = None
-        self._out = self._out_view = self._out_packet = None
-
-        self._channels = [None] * 8
-        self._streams = []
-        self._turn = 0
-        self._stream_limits = (ours[1], theirs[1])
-        self._peer_limit = self._credit = theirs[0]  # the peer's MAX_DATA, and what is left of it
-        self.data_window = self.data_limit = ours[0]
-        self.data_received = self.data_consumed = 0
-        self.pending = 0
+        self._in = self._out = None
+        self._out_view = self._out_packet = self._in_view
         self._carried = 0
         self._carried_stream = None
         self._mtu = None
@@ -173,70 +155,18 @@ class Session(Messages):
         if self.recovery.on_ack(highs, lows, count, delay_ms, self._now):
             self.paths.on_progress(self._now)
 
-    def handle_stream(self, stream_id: int, offset: int, pos: int, size: int, fin: int) -> None:
-        """Handle stream data."""
-        stream = self._channels[stream_id & 7]
-        if stream is None or stream.id != stream_id:
-            stream = self._find(stream_id)
-            if stream is None:
-                return
-        if stream.incoming.receive(self._in_view, pos, offset, size, fin):
-            self.flags |= _READABLE_FLAG << (stream_id & 7)
-            if stream.is_stopped:
-                stream.incoming.skip()
-
     def handle_frame(self, kind: int, fields: list) -> None:
         """Handle any other frame."""
-        first = fields[0]
-        if kind >= _DATAGRAM:
-            self._on_message(kind, fields)
-        elif kind == _CHALLENGE:
-            self.paths.on_challenge(self._path, first, self._now)
+        if kind == _CHALLENGE:
+            self.paths.on_challenge(self._path, fields[0], self._now)
         elif kind == _RESPONSE:
-            self.paths.on_response(self._path, first, fields[1], self._now)
+            self.paths.on_response(self._path, fields[0], fields[1], self._now)
         elif kind == _CLOSE:
-            self._end(_CLOSED, first, fields[1].decode())
-        elif kind == _MAX_DATA:
-            if first > self._peer_limit:
-                self._credit += first - self._peer_limit
-                self._peer_limit = first
+            self._end(_CLOSED, fields[0], fields[1].decode())
+        elif kind >= _DATAGRAM:
+            self._on_message(kind, fields)
         else:
-            stream = self._find(first)
-            if stream is None:
-                return
-            if kind == _MAX_STREAM_DATA:
-                stream.limit = max(stream.limit, fields[1])
-            elif kind == _RESET_STREAM:
-                stream.incoming.on_reset(fields[1], fields[2])
-                self.flags |= _READABLE_FLAG << stream.channel
-            else:  # STOP_SENDING
-                stream.stopped_code = fields[1]
-                stream.reset(fields[1])
-                self.flags |= _WRITABLE_FLAG << stream.channel
-
-    def _find(self, stream_id: int):
-        """Return the stream that the peer means, None for a past generation. RemoteError if there cannot be one."""
-        stream = self._channels[stream_id & 7]
-        following = stream_id & 7
-        if stream is not None:
-            if stream_id <= stream.id:
-                return stream if stream_id == stream.id else None
-            # A peer that begins the next generation has all from us; so have we from it.
-            following = stream.id + 8 if stream.fin > 1 and stream.incoming.ready == stream.incoming.final else -1
-        if stream_id != following:
-            bad("generation")
-        self.flags |= _OPENED_FLAG << (stream_id & 7)
-        return self._new_stream(stream_id)
-
-    def _new_stream(self, stream_id: int):
-        stream = Stream(self, stream_id, *self._stream_limits)
-        old = self._channels[stream_id & 7]
-        if old is not None:
-            old.retire(stream)
-            self._streams.remove(old)
-        self._channels[stream_id & 7] = stream
-        self._streams.append(stream)
-        return stream
+            self._on_stream_frame(kind, fields)
 
     # packets out
 
@@ -253,7 +183,7 @@ class Session(Messages):
         paths = self.paths
         if self._state:
             if self._state == _FLUSHING and self._is_flushed():
-                self._end(_CLOSING, *self._close)
+                self._end(_CLOSING, *self._close_args)
             if self._state >= _CLOSING:
                 return self._write_close()
         path = paths.next_probe(now)
@@ -272,7 +202,7 @@ class Session(Messages):
         stream = self._next_stream()
         is_due = self._acks.is_due(now)
         has_room = False
-        if stream or self.pending or self._outbox or recovery.probes or self._mtu:
+        if stream or self.pending or self._outbox or recovery.probes or (self._mtu and self._mtu.size):
             has_room = recovery.has_room(now)
         if not (is_due or has_room or recovery.probes):
             return 0
@@ -293,22 +223,6 @@ class Session(Messages):
             recovery.on_sent(number, size, self._carried, self._carried_stream, now)
         return size
 
-    def _next_stream(self):
-        """Return a stream that has something to send, each in its turn, or None."""
-        streams = self._streams
-        count = len(streams)
-        for _ in range(count):
-            self._turn = (self._turn + 1) % count
-            stream = streams[self._turn]
-            if stream.next < stream.end:
-                if stream.next < stream.limit and self._credit:
-                    return stream
-            elif stream.fin == 1:
-                return stream
-            if stream.lost:
-                return stream
-        return None
-
     def _write_frames(self, view, start: int, stream) -> int:
         """Write what will be acknowledged, most urgent first; note in _carried and _carried_stream what that is."""
         pos = start
@@ -319,6 +233,7 @@ class Session(Messages):
         self._carried = 0
         end = _BODY - 1 + ((self.recovery.packet_size - _OVERHEAD) & ~15)
         if self.pending:
+            self._carried = self.pending & _MAXIMA_BITS
             pos = self._write_pending(view, pos)
         if self._outbox:
             after = self._write_outbox(view, pos, end, self.recovery.next_number)
@@ -335,25 +250,6 @@ class Session(Messages):
         if pos == start and self.recovery.probes:
             view[pos] = _PING
             pos += 1
-        return pos
-
-    def _write_pending(self, view, pos: int) -> int:
-        pending = self.pending
-        self.pending = 0
-        self._carried = pending & _MAXIMA_BITS
-        if pending & _PING_BIT:
-            view[pos] = _PING
-            pos += 1
-        if pending & _DATA_BIT:
-            self.data_limit = self.data_consumed + self.data_window
-            view[pos] = _MAX_DATA
-            pos = put_varint(view, pos + 1, self.data_limit)
-        for stream in self._streams:
-            incoming = stream.incoming
-            if pending >> stream.channel & 1 and incoming.final < 0:
-                incoming.limit = incoming.start + incoming.size
-                view[pos] = _MAX_STREAM_DATA
-                pos = put_varint(view, put_varint(view, pos + 1, stream.id), incoming.limit)
         return pos
 
     def _seal(self, pos: int) -> int:
@@ -406,21 +302,12 @@ class Session(Messages):
             self._end(_CLOSED, _IDLE, "idle")
         else:
             self.paths.handle_timer(now)
+            if self.recovery.pacer:
+                self.recovery.pacer.deadline = None
             if self.recovery.handle_timer(now):
                 self.paths.on_pto(self.recovery.pto_count, now)
 
-    # the application's side; more of it in Messages
-
-    def stream(self, channel: int):
-        """Return the live stream of a channel (0 to 7), a new one if there is none or all of it is done and read."""
-        stream = self._channels[channel]
-        if stream is None:
-            return self._new_stream(channel)
-        return self._new_stream(stream.id + 8) if stream.is_done else stream
-
-    def ping(self) -> None:
-        """Have the peer acknowledge something soon."""
-        self.pending |= _PING_BIT
+    # the application's side; more of it in Content
 
     def stats(self) -> dict:
         """Return counters, times in ms and sizes in bytes."""
@@ -435,7 +322,7 @@ class Session(Messages):
         if self._state == _OPEN:
             self._state = _FLUSHING
             self.is_open = False
-            self._close = (code, reason)
+            self._close_args = (code, reason)
 
     def abort(self, code: int = 0, reason: str = "") -> None:
         """Close now and drop what is not delivered."""
@@ -456,7 +343,7 @@ class Session(Messages):
         self.is_closed = state == _CLOSED
         self._deadline = None
         if state == _CLOSING:
-            self._close = encode(_CLOSE, code, reason.encode())
+            self._close_frame = encode(_CLOSE, code, reason.encode())
             self._repeat_close()
 
     def _repeat_close(self) -> None:
@@ -473,6 +360,6 @@ class Session(Messages):
             return 0
         self._close_is_due = False
         self.send_path = path
-        end = _BODY + len(self._close)
-        self._out_view[_BODY:end] = self._close
+        end = _BODY + len(self._close_frame)
+        self._out_view[_BODY:end] = self._close_frame
         return self._seal(end)

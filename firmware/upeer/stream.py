@@ -61,7 +61,7 @@ class ReceiveBuffer:
         self.reset_code = None
         self._session = session
         self._channel = channel
-        self._ring = None
+        self._ring: "memoryview | None" = None
         self._ranges = Ranges()
 
     def receive(self, source, pos: int, offset: int, size: int, fin: int) -> bool:
@@ -81,7 +81,7 @@ class ReceiveBuffer:
             if offset > ready and len(bounds) >= 2 * _MAX_GAPS:
                 raise MemoryError
             if self._ring is None:
-                self._ring = memoryview(bytearray(self.size))
+                self._ring = self._session.new_ring()
             size = end - offset
             at = offset % self.size
             if at + size <= self.size:
@@ -97,7 +97,7 @@ class ReceiveBuffer:
                 self.ready = end
         if fin:
             self.final = end
-        return self.ready > ready or fin and self.ready == end
+        return self.ready > ready or (self.final == self.ready and fin > 0)
 
     def _check_size(self, end: int, is_final) -> None:
         """Check that the stream may reach to `end`, and count what is new in it."""
@@ -177,7 +177,7 @@ class Stream:
         self._is_hungry = False  # the application had more than there was room for
         self._is_reset = False
         self._session = session
-        self._ring = None
+        self._ring: "memoryview | None" = None
         self._lost = Ranges()
         self.lost = self._lost.bounds  # of what is to be sent again
         self._acked = Ranges()
@@ -192,7 +192,7 @@ class Stream:
         if size <= 0 or not self._session.is_open:
             return 0
         if self._ring is None:
-            self._ring = memoryview(bytearray(self.size))
+            self._ring = self._session.new_ring()
         copy_in(self._ring, self.end, memoryview(data), offset, size)
         self.end += size
         return size
