@@ -1,0 +1,90 @@
+"""`upeer burn`: one licence into one board, proved."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from upeer_board import boards
+from upeer_cli.common import UserError, examples, json_option, report
+from upeer_cli.factory_common import opened_pool, pool_options
+from upeer_cli.labels_common import label_options, print_label
+from upeer_cli.licence import _passphrase as read_secret
+from upeer_factory.burn import Burner, Options, Result
+from upeer_factory.targets import ChipTarget, ReplTarget
+from upeer_office.errors import USAGE
+
+
+@click.command(
+    epilog=examples(
+        "upeer burn --pool line --port /dev/ttyUSB0",
+        "upeer burn --pool line --port /dev/ttyUSB0 --board ESP32_GENERIC --selftest --printer 192.0.2.9:9100",
+        "upeer burn --pool line --port a0 --selftest --wifi line --wifi-password-file pw --server 192.0.2.1:7000",
+    )
+)
+@pool_options
+@click.option("--port", required=True, metavar="PORT", help="Serial port, or a virtual board's.")
+@click.option("--board", metavar="NAME", help="Write through the ROM bootloader (esptool), as this board's data say.")
+@click.option("--baud", type=int, default=460800, show_default=True, help="For --board.")
+@click.option("--rewrite", is_flag=True, help="Write anew even if the board proves its licence.")
+@click.option("--selftest", is_flag=True, help="Have the board test itself; the signed result joins the record.")
+@click.option("--min-aps", type=click.IntRange(0), default=1, show_default=True, help="Networks that it must see.")
+@click.option("--wifi", metavar="SSID", help="Network for the self-test's way to --server.")
+@click.option("--wifi-password-file", metavar="FILE", help="Its password ('-': stdin); none: an open network.")
+@click.option("--server", metavar="IP:PORT", help="The line's own p2p server.")
+@label_options
+@json_option
+def burn(
+    pool: str, station_key: Path | None, station: str, operator: str, port: str, board: str | None, baud: int,
+    rewrite: bool, selftest: bool, min_aps: int, wifi: str | None, wifi_password_file: str | None,
+    server: str | None, printer: str | None, brand: str, category: str, json_mode: bool,
+) -> None:  # fmt: skip
+    """Take a licence for the board at PORT, write it, have the board prove it, and mark it as burned.
+
+    A board that has a licence keeps it. Run it again after any failure: nothing is lost.
+    """
+    tests = _selftest(min_aps, wifi, wifi_password_file, server) if selftest else None
+    target = _target(port, board, baud)
+    with opened_pool(pool, station_key, station, operator) as opened:
+        options = Options(tests, rewrite)
+        result = Burner(target, opened, options).run(
+            lambda step: None if json_mode else click.echo(f"{step} ", nl=False, err=True)
+        )
+        click.echo("", err=True)
+        printed = print_label(opened, result.did, printer, (brand, category)) if printer else 0
+    report(result.as_dict() | {"label": printed}, json_mode, lambda: _describe(result))
+
+
+def _show_step(step: str) -> None:
+    click.echo(f"upeer: {step}", err=True)
+
+
+def _describe(result: Result) -> str:
+    how = "burned" if not result.was_burned else "rewritten" if result.written else "proved again"
+    rows = [f"PASS {result.did} at {result.mac}: {how} in {result.seconds:.1f} s"]
+    rows += [f"  {name:6} {'good' if row[0] else 'BAD'}  {row[1]}" for name, row in result.selftest.items()]
+    return "\n".join(rows)
+
+
+def _target(port: str, board: str | None, baud: int) -> ReplTarget:
+    if board is None:
+        return ReplTarget(port)
+    try:
+        found = boards.load_board(board)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    return ChipTarget(port, found.chip, found.partitions["fctry"].offset, baud)
+
+
+def _selftest(min_aps: int, wifi: str | None, password_file: str | None, server: str | None) -> dict[str, Any]:
+    """Return the options of firmware/device/selftest.py."""
+    tests: dict[str, Any] = {"min_aps": min_aps}
+    if (wifi is None) != (server is None):
+        raise UserError("--wifi and --server go together", code=USAGE)
+    if wifi is not None and server is not None:
+        host, _, port = server.rpartition(":")
+        if not host or not port.isdigit():
+            raise UserError(f"{server} is no address", "write IP:PORT", USAGE)
+        password = read_secret(password_file, confirm=False) if password_file else ""
+        tests |= {"ssid": wifi, "password": password, "server": [host, int(port)]}
+    return tests
