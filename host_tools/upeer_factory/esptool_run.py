@@ -48,6 +48,8 @@ class Report:
     """What a run of esptool told so far."""
 
     stage: str = "opening"
+    failing_stage: str = "opening"
+    reconnected: bool = False
     chip: str = ""
     mac: str = ""
     offset: int = -1
@@ -62,6 +64,7 @@ class Report:
         self.output = (self.output + line + "\n")[-_MAX_OUTPUT:]
         for stage, pattern in _STAGES:
             if pattern.search(line):
+                self.failing_stage = stage if stage != "leaving" else self.stage
                 self.stage = stage
         if match := _CHIP.match(line):
             self.chip = match.group(1).strip()
@@ -75,6 +78,8 @@ class Report:
             self.bytes_written += int(match.group(1))
             self.bytes_sent += int(match.group(2) or match.group(1))
             self.percent = 100.0
+        elif line.startswith("Lost connection, retrying"):
+            self.reconnected = True
         elif match := _SKIPPED.match(line):
             self.skipped.append(int(match.group(1), 16))
             self.percent = 100.0
@@ -127,8 +132,8 @@ class Run:
     def _fault(self) -> Fault:
         if "No module named" in self.report.output:
             return Fault("F12", "it is not installed", self._port)
-        connected = self.report.stage not in ("opening", "connecting")
-        return classify(self.report.output, self.report.stage, connected, self._port)
+        stage = self.report.failing_stage
+        return classify(self.report.output, stage, stage not in ("opening", "connecting"), self._port)
 
     def _read(
         self, process: subprocess.Popen[bytes], on_change: Callable[[Report], None], cancel: threading.Event
@@ -151,11 +156,12 @@ class Run:
                 data = os.read(process.stdout.fileno(), 65536)
                 if not data:
                     break
-                heard = time.monotonic()
                 for line in lines.feed(data):
+                    heard = time.monotonic()
                     self.report.take(line)
                 if lines.rest.startswith("Connecting") and self.report.stage == "opening":
-                    self.report.stage = "connecting"
+                    self.report.stage = self.report.failing_stage = "connecting"
+                    heard = time.monotonic()
                 on_change(self.report)
         if lines.rest:
             self.report.take(lines.rest)

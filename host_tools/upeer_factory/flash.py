@@ -106,12 +106,16 @@ class Flasher:
         """Flash the board at `port` and return what was done; Fault says what went wrong and what to do."""
         one = _OneBoard(self, port, on_progress or (lambda _progress: None), cancel or threading.Event())
         started = time.monotonic()
+        first: Fault | None = None
         for attempt in range(1, self.options.retries + 2):
             try:
                 return one.attempt(attempt, started)
             except Fault as fault:
+                if first is not None and fault.code == "F01":
+                    raise first from None  # the port went with the cable: the cable is what to tell of
                 if not fault.is_worth_a_retry or attempt > self.options.retries:
                     raise
+                first = first or fault
                 ports.wait_for(port, self.options.wait_for_port, one.cancel)
         raise AssertionError("no attempt was made")
 
@@ -187,6 +191,7 @@ class _OneBoard:
         self._flasher = flasher
         self._port = port
         self._on_progress = on_progress
+        self._mac = ""
         self._warnings: list[str] = []
 
     def attempt(self, number: int, started: float) -> FlashResult:
@@ -213,13 +218,28 @@ class _OneBoard:
         )  # fmt: skip
 
     def _write(self, baud: int, arguments: list[str], number: int, expected: str) -> Report:
-        """Run write-flash; the board must be the one that was asked for its MAC before."""
-        report = self._run(baud, arguments, number)
+        """Run write-flash; the board must be the one that told its MAC first, in a probe or an attempt before.
+
+        When esptool lost the board and found one again, it goes on where it was, on whatever board that is: everything
+        is then compared once more, and what is missing written.
+        """
+        self._mac = self._mac or expected
+        report = self._checked(self._run(baud, arguments, number))
+        if not report.reconnected:
+            return report
+        again = self._checked(self._run(baud, self._flasher.write_arguments({})[1], number))
+        again.bytes_written += report.bytes_written
+        again.bytes_sent += report.bytes_sent
+        return again
+
+    def _checked(self, report: Report) -> Report:
+        """Return the report if it is of the same board as before; the other board's licence would be at stake."""
         if not report.mac:
             raise Fault("F14", "it told no MAC address", self._port, report.stage)
-        if expected and report.mac != expected:
-            self._flasher.forget(expected)
-            raise Fault("F13", f"{expected} before, {report.mac} now", self._port, report.stage)
+        if self._mac and report.mac != self._mac:
+            self._flasher.forget(self._mac)
+            raise Fault("F13", f"{self._mac} before, {report.mac} now", self._port, report.stage)
+        self._mac = report.mac
         return report
 
     def _run(self, baud: int, arguments: list[str], number: int) -> Report:
@@ -227,10 +247,14 @@ class _OneBoard:
         flasher = self._flasher
         run = Run(self._port, [*flasher.arguments(self._port, baud), *arguments], flasher.options.stage_seconds)
         try:
-            return run.follow(lambda report: self._tell(report, number), self.cancel)
+            report = run.follow(lambda report: self._tell(report, number), self.cancel)
+            if report.reconnected:
+                self._warnings.append(f"attempt {number}: the cable was lost and found again")
+            return report
         except Fault as fault:
             self._warnings.append(f"attempt {number}: {fault}")
             if run.report.mac:
+                self._mac = self._mac or run.report.mac
                 flasher.forget(run.report.mac)
             raise
         finally:
