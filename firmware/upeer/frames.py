@@ -1,6 +1,8 @@
 """The frames of a session packet: docs/protocol.md 7.2. This is their codec; `session` means something by them.
 
-    type (8) | fields, most of them varints | data
+    type (8) | fields, most of them varints
+
+Frames are written where they are needed: `acks`, `stream`, `content`.
 """
 
 from upeer.compat import const
@@ -124,10 +126,10 @@ class FrameReader:
             return [self._bytes(8, end)]
         if kind == _RESPONSE:
             return [self._bytes(8, end), self._bytes(6, end)]
-        count = _FIELDS.get(kind)
+        count = _FIELDS.get(kind, 0)
         if not count:
             bad("unknown frame")
-        fields = [self.varint() for _ in range(count & 15)]
+        fields: list = [self.varint() for _ in range(count & 15)]
         for _ in range(count >> 4):
             fields.append(self._bytes(self.varint(), end))
         return fields

@@ -81,7 +81,7 @@ class ReceiveBuffer:
             if offset > ready and len(bounds) >= 2 * _MAX_GAPS:
                 raise MemoryError
             if self._ring is None:
-                self._ring = self._session.new_ring()
+                self._ring = self._session.new_ring(self.size)
             size = end - offset
             at = offset % self.size
             if at + size <= self.size:
@@ -192,7 +192,7 @@ class Stream:
         if size <= 0 or not self._session.is_open:
             return 0
         if self._ring is None:
-            self._ring = self._session.new_ring()
+            self._ring = self._session.new_ring(self.size)
         copy_in(self._ring, self.end, memoryview(data), offset, size)
         self.end += size
         return size
