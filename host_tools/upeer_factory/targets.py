@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+from upeer_factory import children
 from upeer_factory.errors import NO_BOARD, NO_FIRMWARE, NOT_WRITTEN, SWAPPED, FactoryError
 from upeer_factory.esptool_run import Report, Run
 
@@ -215,9 +216,7 @@ def _mpremote(port: str, arguments: list[str], script: str = "", seconds: float 
     """Run mpremote at a port, a script on its stdin; return its output. FactoryError never quotes the script."""
     command = [sys.executable, "-m", "mpremote", "connect", port, *arguments]
     try:
-        done = subprocess.run(
-            command, input=script.encode(), capture_output=True, timeout=seconds, check=False, start_new_session=True
-        )
+        done = children.run(command, script.encode(), seconds)
     except subprocess.TimeoutExpired as error:
         raise FactoryError(NO_BOARD, f"the board at {port} does not answer") from error
     output = (done.stdout + done.stderr).decode("utf-8", "replace")
