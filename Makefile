@@ -22,6 +22,7 @@ demo: setup  ## servers and three virtual boards, reached peer to peer; KEEP=1 l
 test: lint  ## lint, then every test: in parallel, then those that need the machine for themselves
 	@.ci/system-packages natlab
 	@.ci/system-packages bench
+	@.ci/system-packages factory
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile -m "not serial"
 	$(PY) -m pytest -m serial || [ $$? -eq 5 ]
 

@@ -35,5 +35,6 @@ def factory(pool_url, tmp_path) -> Iterator[factory_lab.Factory]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "pool_url" in metafunc.fixturenames:
+    marks = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "pool_url" in metafunc.fixturenames and "pool_url" not in marks:
         metafunc.parametrize("pool_url", ["sqlite", "postgres"], indirect=True)
