@@ -46,8 +46,11 @@ def shorten(sources: dict[str, str]) -> tuple[dict[str, str], Names]:
     return {path: ast.unparse(tree) for path, tree in trees.items()}, names
 
 
-def _groups(trees: dict[str, ast.Module]) -> list[set[str]]:
-    """Return the modules in sets: those whose classes inherit from one another are together."""
+def _groups(trees: dict[str, ast.Module]) -> list[list[str]]:
+    """Return the modules in groups: those whose classes inherit from one another are together.
+
+    All is in order of the names: the same sources give the same image in every process.
+    """
     classes = {
         node.name: path for path, tree in trees.items() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
     }
@@ -60,7 +63,7 @@ def _groups(trees: dict[str, ast.Module]) -> list[set[str]]:
                     groups[path] |= groups[other]
                     for member in groups[other]:
                         groups[member] = groups[path]
-    return list({id(group): group for group in groups.values()}.values())
+    return [sorted(group) for group in {id(group): group for group in groups.values()}.values()]
 
 
 def _is_private(name: object) -> bool:
