@@ -71,7 +71,8 @@ class Acks:
         view[pos] = _ACK
         pos = put_varint(view, pos + 1, bounds[top] - 1)
         pos = put_varint(view, pos, max(ticks_diff(now, self._largest_time), 0))
-        pos = put_varint(view, pos, top - low >> 1)
+        view[pos] = top - low >> 1
+        pos += 1
         while True:
             pos = put_varint(view, pos, bounds[top] - bounds[top - 1] - 1)
             if top == low:

@@ -52,7 +52,6 @@ class Content:
         self._in_view = memoryview(b"")  # the packet being read
         self._channels: list = [None] * 8
         self._streams: list = []
-        self._turn = 0
         self._sizes = (ours[1], theirs[1])
         self._peer_limit = self._credit = theirs[0]  # the peer's MAX_DATA, and what is left of it
         self.data_window = self.data_limit = ours[0]
@@ -237,18 +236,15 @@ class Content:
         return memoryview(bytearray(size))
 
     def _next_stream(self):
-        """Return a stream that has something to send, each in its turn, or None."""
-        streams = self._streams
-        count = len(streams)
-        for _ in range(count):
-            self._turn = (self._turn + 1) % count
-            stream = streams[self._turn]
+        """Return a stream that has something to send, or None. It goes to the end of the queue."""
+        for stream in self._streams:
             if stream.next < stream.end:
-                if stream.next < stream.limit and self._credit:
-                    return stream
-            elif stream.fin == 1:
-                return stream
-            if stream.lost:
+                is_ready = stream.next < stream.limit and self._credit > 0
+            else:
+                is_ready = stream.fin == 1
+            if is_ready or stream.lost:
+                self._streams.remove(stream)
+                self._streams.append(stream)
                 return stream
         return None
 

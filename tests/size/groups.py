@@ -9,6 +9,9 @@ LOADED_LIMIT = 40 * 1024  # bytes of .mpy; code takes about 1.7 times as much RA
 PASSING = {
     "upeer/initstring.py",  # read once at the start
     "upeer/login.py",  # loaded for a login, dropped after it
+    "upeer/mtu.py",  # only where both ends allow packets over 1200 bytes
+    "upeer/pacing.py",  # only where windows are large
+    "upeer/stats.py",  # loaded when asked for
     "upeer/signalling.py",  # questions to a server: login only
     "device/fctry.py",  # the licence is read once at the start
     "device/prove.py",  # the production line's, through the raw REPL

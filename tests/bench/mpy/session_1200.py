@@ -1,0 +1,92 @@
+"""N datagrams of 1200 bytes with stream data, at a device: received, opened, acknowledged, read by the application.
+
+`session_1200_ack` stops at the acknowledgement, `session_1200_sender` is what the other side costs: subtract it.
+"""
+
+import sys
+
+from upeer.session import Session
+
+_KEYS = (b"\x01" * 32, b"\x02" * 32)
+_LIMITS = (16384, 8192, 1200, 30)
+
+
+class OnePath:
+    """A path that needs no care."""
+
+    kind = 0
+    addr = ("192.0.2.1", 4000)
+    tag = None
+    valid = True
+    rtt_ms = 0
+    changes = 0
+
+    def __init__(self):
+        self.active = self
+
+    def on_packet(self, addr, tag, now):
+        return self
+
+    def next_probe(self, now):
+        return None
+
+    def timer(self):
+        return None
+
+    def on_progress(self, now):
+        pass
+
+
+def forget(session):
+    """Take what a session has out for delivered, at no cost."""
+    session.recovery._first = session.recovery._next
+    session.recovery.in_flight = 0
+
+
+def take(session, incoming):
+    """Take what came for read, and the windows for told, at hardly any cost."""
+    size = incoming.ready - incoming.start
+    incoming.start = incoming.ready
+    incoming.limit += size
+    session.data_limit += size
+
+
+SENDER = 0
+ACKNOWLEDGE = 1
+READ = 2
+
+
+def main(count, mode):
+    sender = Session(True, b"cli", b"dev", _KEYS[0], _KEYS[1], OnePath(), (_LIMITS, _LIMITS), 0)
+    device = Session(False, b"dev", b"cli", _KEYS[1], _KEYS[0], OnePath(), (_LIMITS, _LIMITS), 0)
+    packet = bytearray(1208)
+    view = memoryview(packet)[8:]
+    out = bytearray(1208)
+    page = bytearray(1200)
+    data = bytes(1134)  # what fits one packet
+    stream = device.stream(1)
+    outgoing = sender.stream(1)
+    for now in range(count):
+        outgoing.write(data)
+        size = sender.write_datagram(packet, now)
+        outgoing.on_acked(outgoing.sent_offset, outgoing.sent_length)
+        outgoing.limit += len(data)
+        sender._credit += len(data)
+        forget(sender)
+        if mode == SENDER:
+            continue
+        device.receive_packet(view, size, OnePath.addr, None, now)
+        if mode == READ:
+            while device.next_event():
+                pass
+            stream.read_into(page)
+            device.timer()
+        else:
+            take(device, stream.incoming)
+        device.write_datagram(out, now)
+        forget(device)
+    return device.packets_in
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), READ)
