@@ -13,6 +13,7 @@ from upeer.compat import const
 from upeer.crypto import random_bytes
 from upeer.endpoint import Endpoint
 from upeer.registrar import Registrar
+from upeer.session import EVENT_CLOSED
 from upeer.wire import LAN_INVITE
 
 _MAX_DATAGRAM = const(1200)
@@ -21,8 +22,10 @@ _BURST = const(8)  # datagrams read, or written, before others get their turn
 _BUSY_MS = const(10)
 _QUIET_MS = const(250)
 _TROUBLE_MS = const(500)
+_QUIET_LOG_MS = const(5000)
+_SPARES = const(2)
 _LATE_MS = const(1000)  # modules that pass are kept this long: more may need them
-_P2P = const(2)
+_NEXT_KEY_MS = const(3000)  # the first moments of a session are its own
 _ROLES = ("", "master", "p2p")
 _PATHS = ("lan", "direct", "direct", "relay")
 
@@ -72,8 +75,14 @@ class Agent:
         self._out_view = memoryview(self._out)
         self._is_flushing = False
         self._readers = []
+        self._spare = []  # buffers of a channel, made while the heap is tidy
+        self._spare_size = limits[2]
         self._working = 0  # tasks that use modules which pass
-        self._late_until = ticks_add(now, _LATE_MS)
+        self._late_until = self._ephemeral_at = self._quiet_until = now
+
+    def _new_ring(self, size: int) -> memoryview:
+        """Return the buffer of one direction of a session's channel."""
+        return memoryview(self._spare.pop() if self._spare else bytearray(size))
 
     # reading
 
@@ -113,14 +122,17 @@ class Agent:
         data = bytes(memoryview(udp.buf)[:size])
         if data[0] != LAN_INVITE:
             self.registrar.receive_datagram(data, udp.addr, now)
-        elif self.endpoint.ephemeral:
-            self._keep_late(now)
+        elif self._is_ready():
             from device.invites import on_lan_invite
 
             on_lan_invite(self, data, udp.addr, now)
 
     def _on_trouble(self, error) -> None:
         gc.collect()
+        now = ticks_ms()
+        if ticks_diff(self._quiet_until, now) > 0:
+            return
+        self._quiet_until = ticks_add(now, _QUIET_LOG_MS)
         if isinstance(error, MemoryError):
             log("out of memory: what was under way is tried again")
         else:
@@ -150,15 +162,18 @@ class Agent:
         self.endpoint.handle_timer(now)
         self.flush()
         if self.registrar.epoch(now) != self.epoch:
+            self.keep_late()
             from device.link import update_tokens
 
             update_tokens(self)
-        elif self._working or self.registrar.busy or self.endpoint.ephemeral is None:
-            self._keep_late(now)
-            if not self.endpoint.ephemeral and not self._working and self.registrar.count(_P2P):
-                self._make_ephemeral()
-        elif self._late_until is not None and ticks_diff(self._late_until, now) <= 0:
-            self._drop_late()
+            self.flush()  # at once: a client that has just paired comes again
+        elif self.registrar.busy or self._working:
+            self.keep_late()
+        elif self._late_until is not None:
+            if ticks_diff(self._late_until, now) <= 0:
+                self._drop_late()
+        elif self.endpoint.ephemeral is None and ticks_diff(self._ephemeral_at, now) <= 0:
+            self._make_ephemeral()
 
     def _drop_late(self) -> None:
         """Drop what passed, unless it is in use."""
@@ -167,14 +182,29 @@ class Agent:
             from device.late import drop
 
             drop()
+            while not self.endpoint.sessions and len(self._spare) < _SPARES:
+                self._spare.append(bytearray(self._spare_size))
 
-    def _keep_late(self, now: int) -> None:
-        self._late_until = ticks_add(now, _LATE_MS)
+    def make_room(self) -> None:
+        """Drop what passed, for other modules that pass to be loaded."""
+        self._drop_late()
+        self.keep_late()
+
+    def keep_late(self) -> None:
+        """Keep what passes for a while: it is needed, and more may need it."""
+        self._late_until = ticks_add(ticks_ms(), _LATE_MS)
 
     def _make_ephemeral(self) -> None:
         from device.curve import make_ephemeral
 
         self.begin(make_ephemeral(self))
+
+    def _is_ready(self) -> bool:
+        """Make room for a handshake, and tell whether the key pair for it is there; else make that now."""
+        self.make_room()
+        if self.endpoint.ephemeral is None and not self._working:
+            self._make_ephemeral()
+        return self.endpoint.ephemeral is not None
 
     def begin(self, work) -> None:
         """Run a coroutine that uses modules which pass."""
@@ -240,14 +270,15 @@ class Agent:
             if item is None:
                 return found
             found = True
+            if item[1][0] == EVENT_CLOSED:
+                self.keep_late()
             item[0].connection.on_event(item[1])
 
     def _on_event(self, event: tuple, now: int) -> None:
         kind = event[0]
-        self._keep_late(now)
+        self.keep_late()
         if kind == "invite":
-            if self.endpoint.ephemeral:
-                self._drop_late()
+            if self._is_ready():
                 from device.invites import on_invite
 
                 on_invite(self, event, now)
@@ -268,4 +299,6 @@ class Agent:
     def connect(self, session) -> None:
         """Hand a new session to the owner."""
         session.connection = DeviceConnection(session, self)
+        self._ephemeral_at = ticks_add(ticks_ms(), _NEXT_KEY_MS)
+        session.new_ring = self._new_ring
         self._owner.on_connection(session.connection)

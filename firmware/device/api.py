@@ -16,6 +16,7 @@ from upeer.clock import ticks_add, ticks_diff, ticks_ms
 from upeer.compat import const
 from upeer.errors import LocalError, ProtocolError
 
+_BUILT_IN = ("echo", "files")
 _NEVER_MS = const(0x3FFFFFFF)
 _MINUTE_MS = const(60000)
 _WATCH_MS = const(500)
@@ -23,6 +24,7 @@ _ASK_AGAIN_MS = const(5000)
 _BACKLOG = const(4)
 _SETUP = const(3)  # role of a session by setup code
 _FAILED = const(1)
+_NOT_FOUND = const(2)
 _FORBIDDEN = const(3)
 
 
@@ -43,7 +45,7 @@ class Device:
         self.did = self.identity.did
         self.agent = None
         self.services = {}
-        self.has_services = False  # built-in ones are loaded
+        self._has_services = False  # built-in ones are loaded
         self._commands = {}
         self._watchdog_s = watchdog_s
         self._watchdog = None
@@ -86,7 +88,11 @@ class Device:
         found = limits()
         drop()
         from device.agent import Agent
+        from device.late import drop, preload
 
+        preload()
+        drop()
+        gc.threshold(4096)
         self.agent = Agent(self.identity, found, self)
         if self._watchdog_s:
             self._watchdog = machine.WDT(timeout=self._watchdog_s * 1000)
@@ -142,10 +148,10 @@ class Device:
         if ticks_diff(ticks_ms(), self._since) >= _MINUTE_MS:
             self._minutes += 1
             self._since = ticks_add(self._since, _MINUTE_MS)
-        if self.has_services and not self.agent.endpoint.sessions:
+        if self._has_services and not self.agent.endpoint.sessions:
             from device.late import SERVICES, drop
 
-            self.has_services = False
+            self._has_services = False
             drop(SERVICES)
 
     def on_connection(self, connection) -> None:
@@ -159,7 +165,10 @@ class Device:
         session = connection.session
         handler = self._commands.get(name)
         try:
-            if handler is None or connection.role == _SETUP:
+            if name == "open" and connection.role != _SETUP:
+                self._open(connection, request_id, data)
+            elif handler is None or connection.role == _SETUP:
+                self.agent.make_room()
                 from device.commands import run
 
                 run(self, connection, request_id, name, bytes(data))
@@ -171,8 +180,21 @@ class Device:
             print("upeer: command %s failed: %s" % (name, type(error).__name__))
             session.answer(request_id, _FAILED, b"failed on the device")
 
-    async def serve(self, handler, channel, name: str) -> None:
-        """Run a service on a channel; a task of its own."""
+    def _open(self, connection, request_id: int, data: bytes) -> None:
+        name = data[1:].decode()
+        handler = self.services.get(name)
+        if handler is None and name in _BUILT_IN:
+            try:
+                handler = __import__("device.services." + name, None, None, ("serve",)).serve
+                self._has_services = True
+            except ImportError:
+                pass  # this firmware left it out
+        if handler is None or data[0] > 7:
+            return connection.session.answer(request_id, _NOT_FOUND, b"no such service")
+        asyncio.create_task(self._serve(handler, connection.channel(data[0]), name))
+        connection.session.answer(request_id, 0)
+
+    async def _serve(self, handler, channel, name: str) -> None:
         try:
             await handler(channel)
             return

@@ -31,6 +31,17 @@ LATE = (
 SERVICES = ("device.late", "device.services.echo", "device.services.files")
 
 
+def preload() -> None:
+    """Load and drop each module once, before anything else is made: what stays of them, their names, lies together then."""
+    for name in LATE + SERVICES:
+        try:
+            __import__(name)
+        except ImportError:
+            continue  # this firmware left it out
+        if name != "device.late":
+            drop((name,))
+
+
 def drop(names: tuple = LATE) -> None:
     """Drop those of the modules that are loaded; the next import loads them again."""
     for name in names:

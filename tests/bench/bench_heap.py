@@ -15,6 +15,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1] / name) for name in ("su
 import board_lab
 
 import upeer_client
+from upeer.errors import ProtocolError
 
 GATE_K = 176
 GOAL_K = 102
@@ -30,7 +31,7 @@ def passes(lab: board_lab.Lab, image: Path, heap_k: int, data: bytes) -> bool:
         with lab.board(image, heap=f"{heap_k}K", boot_s=8) as board:
             board_lab.run_echo(lab, data, _WORK_S)
             return board.alive
-    except (TimeoutError, AssertionError, upeer_client.ClientError):
+    except (TimeoutError, AssertionError, ProtocolError, upeer_client.ClientError):
         return False
     finally:
         (image / "flash.bin").write_bytes(flash)

@@ -105,9 +105,13 @@ async def echo(channel: Any, data: bytes) -> bytes:
 
     sending = asyncio.create_task(send())
     received = bytearray()
-    while part := await channel.read(65536):
-        received += part
-    await sending
+    try:
+        while part := await channel.read(65536):
+            received += part
+        await sending
+    finally:
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
     return bytes(received)
 
 
