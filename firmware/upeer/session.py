@@ -37,6 +37,8 @@ _FEWEST_PACKETS = const(32)
 
 _PROTOCOL_ERROR = const(2)
 _IDLE = const(4)
+_INTERNAL = const(1)
+_LAST_NUMBER = const(0xFFF00000)  # only 32 bits are authenticated: the session ends before they come again
 
 _PING = const(0x01)
 _CHALLENGE = const(0x1A)
@@ -300,6 +302,8 @@ class Session(Content):
                 self._repeat_close()
         elif ticks_diff(now, self._heard) >= self._idle_ms:
             self._end(_CLOSED, _IDLE, "idle")
+        elif self.recovery.next_number > _LAST_NUMBER:
+            self.abort(_INTERNAL, "packet numbers used up")
         else:
             self.paths.handle_timer(now)
             if self.recovery.pacer:

@@ -248,6 +248,13 @@ def test_relay_prefix_fits_the_packet():
     assert end.session.write_datagram(end.buf, START) == 1192
 
 
+def test_session_ends_before_packet_numbers_come_again():
+    end = device()
+    end.session.recovery.next_number = 0xFFF00001
+    end.session.handle_timer(START)
+    assert last_event(end)[:2] == (EVENT_CLOSED, 1)
+
+
 def test_session_object_is_for_both_sides():
     session = Session(True, b"abc", b"def", *KEYS, OnePath(), (SMALL, SMALL), START)
     assert session.is_open and session.connection_id == b"abc" and session.next_event() is None
