@@ -1,5 +1,6 @@
 """`upeer burn`: one licence into one board, proved."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,8 @@ def burn(
     target = _target(port, board, baud)
     with opened_pool(pool, station_key, station, operator) as opened:
         options = Options(tests, rewrite)
-        result = Burner(target, opened, options).run(
-            lambda step: None if json_mode else click.echo(f"{step} ", nl=False, err=True)
-        )
-        click.echo("", err=True)
+        is_shown = sys.stderr.isatty() and not json_mode
+        result = Burner(target, opened, options).run(_show_step if is_shown else None)
         printed = print_label(opened, result.did, printer, (brand, category)) if printer else 0
     report(result.as_dict() | {"label": printed}, json_mode, lambda: _describe(result))
 
