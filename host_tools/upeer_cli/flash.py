@@ -173,12 +173,14 @@ def _describe(row: dict[str, Any]) -> str:
 
 @contextmanager
 def _ended_by(cancel: threading.Event) -> Iterator[None]:
-    """Let SIGTERM end the boards' processes in good order, as Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, lambda *_: cancel.set())
+    """Let Ctrl-C and SIGTERM end the boards' processes in good order; each board is then reported as stopped."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: cancel.set()) for number in numbers]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -86,8 +86,8 @@ class Report:
 
 
 def command(program: str) -> list[str]:
-    """Return how to run one of esptool's programs with this very Python."""
-    return [sys.executable, "-u", "-m", program]
+    """Return how to run one of esptool's programs with this very Python, whatever lies in the current folder."""
+    return [sys.executable, "-P", "-u", "-m", program]
 
 
 def environment() -> dict[str, str]:

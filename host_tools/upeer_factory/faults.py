@@ -57,13 +57,16 @@ _PATTERNS = (
         "F10",
         r"(Secure Boot\b[^\n]* detected|Detected flash encryption\b[^\n]*|Flash Encryption with Key Manager[^\n]*)",
     ),
-    ("F06", r"MD5 of file does not match|written flash region is empty|Verification failed \(digest mismatch\)"),
-    ("F05", r"Failed to connect to|No serial data received|Wrong boot mode detected|Invalid head of packet"),
-    ("F16", r"checksum error|Packet content transfer stopped|Invalid SLIP|CRC or checksum was invalid"),
+    ("F06", r"MD5 of file does not match|written flash region is empty|Verification failed(?:\.| \(dig)"),
+    ("F16", r"Checksum error|Bad data checksum|result was (?:01)?C1|Invalid SLIP|noise or corruption|Inflate error"),
+    ("F06", r"Flash write error|Flash read error|Failed SPI operation"),
+    ("F05", r"Failed to connect to|No serial data received|Wrong boot mode detected|TX path seems to be down"),
     ("F07", r"device disconnected|Input/output error|write failed|[Ss]erialException|Bad file descriptor|read failed"),
-    ("F07", r"socket disconnected|connection failed|Broken pipe|reset by peer|[Ss]erial port .*gone|Write timeout"),
+    ("F07", r"socket disconnected|connection failed|Broken pipe|reset by peer|Write timeout|No more data to read"),
     ("F07", r"could not open port|Could not configure port|the port is busy or doesn't exist"),
-    ("F08", r"(?:Timed out waiting|timeout)"),
+    ("F07", r"chip stopped responding|Failed to start stub flasher|Packet content transfer stopped"),
+    ("F16", r"Invalid head of packet|Response doesn't match|Only got \d+ byte"),
+    ("F08", r"[Tt]imed out|timeout"),
 )
 
 

@@ -41,9 +41,9 @@ def flash_many(flasher: Flasher, ports: list[str], on_progress: OnProgress, canc
             cancel.set()
 
     threads = [threading.Thread(target=work, args=(port,), name=f"flash {port}") for port in ports]
-    for thread in threads:
-        thread.start()
     try:
+        for thread in threads:
+            thread.start()
         for thread in threads:
             while thread.is_alive():
                 thread.join(0.1)
@@ -51,7 +51,8 @@ def flash_many(flasher: Flasher, ports: list[str], on_progress: OnProgress, canc
         if any(thread.is_alive() for thread in threads):
             cancel.set()
         for thread in threads:
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
     if failures:
         raise failures[0]
     return [outcomes[port] for port in ports]

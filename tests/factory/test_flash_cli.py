@@ -133,6 +133,15 @@ def test_ctrl_c_leaves_no_process(recipe, tmp_path, number):
             assert "Traceback" not in process.stderr.read()
 
 
+@pytest.mark.serial
+def test_killed_command_leaves_no_process(recipe, tmp_path):
+    with MockChip() as chip:
+        chip.mute = True
+        with _running_flash(recipe, tmp_path / "state", chip.port) as process:
+            process.kill()
+            wait_until(lambda: _esptools(chip.port) == [], 20)
+
+
 def test_fetch_says_where_the_image_comes_from(recipe, tmp_path, capsys):
     path, _ = recipe
     image = path.parent / "micropython.bin"
