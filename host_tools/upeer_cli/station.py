@@ -48,7 +48,8 @@ def _run(config: Path, headless: bool, runs: int) -> int:
         try:
             works = Station(line, station_config.make_watch(file), station_config.make_settings(file), file.ports)
             if headless:
-                return exit_codes.FAILURE if station_run.run_headless(works, stop, runs) else exit_codes.OK
+                failed = station_run.run_headless(works, stop, runs)
+                return exit_codes.FAILURE if failed and runs else exit_codes.OK
             keys = Keys(lambda text: station_config.is_password(text, file.engineer_password))
             station_run.run_screen(works, keys, stop)
         finally:
