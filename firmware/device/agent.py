@@ -134,7 +134,7 @@ class Agent:
             return
         self._quiet_until = ticks_add(now, _QUIET_LOG_MS)
         if isinstance(error, MemoryError):
-            log("out of memory: what was under way is tried again")
+            log("out of memory (%s): what was under way is tried again" % error)
         else:
             log("agent: %s %s" % (type(error).__name__, error))
 

@@ -177,7 +177,7 @@ class Device:
         except LocalError as error:
             session.answer(request_id, _FORBIDDEN, str(error).encode())
         except Exception as error:  # an application's fault must not end the agent
-            print("upeer: command %s failed: %s" % (name, type(error).__name__))
+            print("upeer: command %s failed: %s %s" % (name, type(error).__name__, error))
             session.answer(request_id, _FAILED, b"failed on the device")
 
     def _open(self, connection, request_id: int, data: bytes) -> None:
@@ -201,7 +201,7 @@ class Device:
         except (ProtocolError, EOFError):
             pass  # the peer went away
         except Exception as error:  # a task's top: one service's fault is not another's
-            print("upeer: service %s failed: %s" % (name, type(error).__name__))
+            print("upeer: service %s failed: %s %s" % (name, type(error).__name__, error))
         gc.collect()
         if channel.connection.closed is None:
             channel.reset()

@@ -1,14 +1,12 @@
 """How the agent answers invites, from a p2p server or from the local network: find the client, shake hands. Dropped after."""
 
 import asyncio
-import gc
 
 from upeer.clock import ticks_ms
 from upeer.endpoint import FROM_LAN, FROM_SERVER
 from upeer.errors import ProtocolError
-from upeer.invite import prologue, session_psk
 
-from device.memory import load_pairs
+from device.late import drop
 
 
 def on_lan_invite(agent, data: bytes, addr: tuple, now: int) -> None:
@@ -44,6 +42,10 @@ def _handle(agent, parts: tuple, find_row, source: int, way, now: int) -> None:
     identity = agent.identity
 
     def find():
+        from upeer.invite import prologue, session_psk
+
+        from device.memory import load_pairs
+
         p2p_key = identity.p2p_keys.get(key_id)
         row = find_row(load_pairs(identity)) if p2p_key else None
         if row is None:
@@ -67,14 +69,18 @@ def _reply(agent, way, invite_id: bytes, message: bytes) -> None:
         way.answer_invite(invite_id, message)
 
 
-async def _answer(agent, responder, invite_id: bytes, way) -> None:
+async def _multiply(private: bytes, public: bytes) -> bytes:
     from device.curve import multiply
 
+    return await multiply(private, public)
+
+
+async def _answer(agent, responder, invite_id: bytes, way) -> None:
     try:
-        shared = await multiply(responder.private, responder.peer_public)
+        shared = await _multiply(responder.private, responder.peer_public)
     except ProtocolError:
         return  # a worthless public key
-    gc.collect()
+    drop(("upeer.invite", "upeer.lan", "upeer.pairs", "upeer.x25519", "device.curve", "device.memory"))
     message, session = agent.endpoint.finish_invite(responder, shared, 0, ticks_ms())
     if session:
         agent.connect(session)

@@ -2,16 +2,16 @@
 
 from upeer.compat import const
 
-from device.store import Store
-
 _KEY_SIZE = const(32)
 _EPOCH_STEP = const(65536)
 _PAIRING = const(1)  # of the flags of LOGIN
 _SHARES = const(2)
 
 
-def open_store(identity) -> Store:
+def open_store(identity):
     """Return the sealed store of this device."""
+    from device.store import Store
+
     return Store(identity.licence_key, counters=identity.counters)
 
 

@@ -27,16 +27,22 @@ def write(name: str, data: bytes) -> None:
         file.write(data)
 
 
-def load(name: str):
+def load(name: str, is_kept: bool = True):
     """Return a module of the shims, loaded when it is first needed: what nobody uses costs no heap."""
-    if name in sys.modules or folder is None:
-        return __import__(name)
-    import vfs
+    if name in sys.modules:
+        return sys.modules[name]
+    if folder is None:
+        module = __import__(name)
+    else:
+        import vfs
 
-    vfs.mount(vfs.VfsPosix(path + "/state/shims"), "/.shims")
-    sys.path.insert(0, "/.shims")
-    try:
-        return __import__(name)
-    finally:
-        sys.path.pop(0)
-        vfs.umount("/.shims")
+        vfs.mount(vfs.VfsPosix(path + "/state/shims"), "/.shims")
+        sys.path.insert(0, "/.shims")
+        try:
+            module = __import__(name)
+        finally:
+            sys.path.pop(0)
+            vfs.umount("/.shims")
+    if not is_kept:
+        del sys.modules[name]
+    return module

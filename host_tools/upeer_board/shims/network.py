@@ -2,7 +2,7 @@
 
 state/air.json, read at most every 100 ms, is the air: {"up": bool, "aps": [[ssid, password, rssi], ...], "ip": text}.
 Without the file, or without "aps", every network is there and takes every password. "up": false is a router without
-power.
+power. What few programs use is in `_network`.
 """
 
 import json
@@ -11,24 +11,17 @@ import socket
 import time
 
 import _host
+from micropython import const
+
+_IDLE = const(1000)
+_CONNECTING = const(1001)
+_GOT_IP = const(1010)
+_BEACON_TIMEOUT = const(200)
+_NO_AP_FOUND = const(201)
+_WRONG_PASSWORD = const(202)
 
 STA_IF = 0
 AP_IF = 1
-STAT_IDLE = 1000
-STAT_CONNECTING = 1001
-STAT_GOT_IP = 1010
-STAT_BEACON_TIMEOUT = 200
-STAT_NO_AP_FOUND = 201
-STAT_WRONG_PASSWORD = 202
-STAT_ASSOC_FAIL = 203
-STAT_HANDSHAKE_TIMEOUT = 204
-AUTH_OPEN = 0
-AUTH_WPA2_PSK = 3
-AUTH_WPA_WPA2_PSK = 4
-MODE_11B = 1
-MODE_11G = 2
-MODE_11N = 4
-
 _hostname = "mpy-esp32"
 _air = {}
 _read_at = None
@@ -49,10 +42,6 @@ def hostname(name=None):
     if name is not None:
         _hostname = name
     return _hostname
-
-
-def country(code=None):
-    return code or "XX"
 
 
 class WLAN:
@@ -81,12 +70,9 @@ class WLAN:
         self._interface = interface
         self._active = False
         self._target = None
-        self._status = STAT_IDLE
+        self._status = _IDLE
         self._begun = 0
-        self._options = {"channel": 6, "hidden": False, "security": 0, "ssid": "", "pm": 1, "txpower": 20}
-        self._options["reconnects"] = -1
-        if interface == AP_IF:
-            self._options["ssid"] = "ESP_" + "".join("%02X" % b for b in self.config("mac")[3:])
+        self._options = {}  # beside the ones of `_network`
 
     def active(self, on=None):
         if on is None:
@@ -94,7 +80,7 @@ class WLAN:
         self._active = bool(on)
         if not on:
             self._target = None
-            self._status = STAT_IDLE
+            self._status = _IDLE
             self._set_link()
         return self._active
 
@@ -105,12 +91,12 @@ class WLAN:
             self._target = (ssid, key or "")
         if self._target is None:
             raise OSError("Wifi Internal Error")
-        self._status = STAT_CONNECTING
+        self._status = _CONNECTING
         self._begun = time.ticks_ms()
 
     def disconnect(self):
         self._target = None
-        self._status = STAT_IDLE
+        self._status = _IDLE
         self._set_link()
 
     def _update(self):
@@ -119,34 +105,26 @@ class WLAN:
             return
         air = _look()
         if not air.get("up", True):
-            self._status = STAT_BEACON_TIMEOUT if self._status == STAT_GOT_IP else STAT_NO_AP_FOUND
-        elif self._status != STAT_CONNECTING or time.ticks_diff(time.ticks_ms(), self._begun) >= 20:
+            self._status = _BEACON_TIMEOUT if self._status == _GOT_IP else _NO_AP_FOUND
+        elif self._status != _CONNECTING or time.ticks_diff(time.ticks_ms(), self._begun) >= 20:
             self._status = self._join(air.get("aps"))
         self._set_link()
 
     def _join(self, aps):
         if aps is None:
-            return STAT_GOT_IP
+            return _GOT_IP
         for ssid, password, _ in aps:
             if ssid == self._target[0]:
-                return STAT_GOT_IP if password == self._target[1] else STAT_WRONG_PASSWORD
-        return STAT_NO_AP_FOUND
+                return _GOT_IP if password == self._target[1] else _WRONG_PASSWORD
+        return _NO_AP_FOUND
 
     def _set_link(self):
         if self._interface == STA_IF:
-            socket._down = self._status != STAT_GOT_IP
+            socket._down = self._status != _GOT_IP
 
     def isconnected(self):
         self._update()
-        return self._active and self._status == STAT_GOT_IP
-
-    def status(self, what=None):
-        if what == "rssi":
-            return -50
-        if what == "stations":
-            return []
-        self._update()
-        return self._status
+        return self._active and self._status == _GOT_IP
 
     def ifconfig(self, config=None):
         if self._interface == AP_IF:
@@ -156,39 +134,17 @@ class WLAN:
         ip = _look().get("ip") or os.getenv("UPEER_IP") or "127.0.0.1"
         return (ip, "255.255.255.0", ip[: ip.rfind(".")] + ".1", "127.0.0.1")
 
-    def ipconfig(self, what):
-        config = self.ifconfig()
-        return {"addr4": config[:2], "gw4": config[2], "has_dhcp4": True, "dhcp4": True}[what]
+    def config(self, *what, **options):
+        if "pm" not in options:
+            return _host.load("_network").config(self, *what, **options)
+        self._options.update(options)
 
-    def scan(self):
-        if not self._active:
-            raise OSError("STA must be active")
-        aps = _look().get("aps") or [["upeer", "", -50]]
-        if not _look().get("up", True):
-            return []
-        return [(ssid.encode(), b"\x02\0\0\0\0\x01", 6, rssi, 3 if key else 0, False) for ssid, key, rssi in aps]
-
-    def config(self, what=None, **options):
-        if what is None:
-            for name, value in options.items():
-                name = {"essid": "ssid", "authmode": "security", "key": "password"}.get(name, name)
-                self._options[name] = value
-            return None
-        if what == "mac":
-            import machine
-
-            mac = machine.unique_id()
-            return mac[:5] + bytes((mac[5] ^ self._interface,))
-        if what == "hostname" or what == "dhcp_hostname":
-            return _hostname
-        name = {"essid": "ssid", "authmode": "security"}.get(what, what)
-        if name == "ssid" and self._interface == STA_IF and self._target:
-            return self._target[0]
-        if name not in self._options or name == "password":
-            raise ValueError("unknown config param")
-        return self._options[name]
+    def __getattr__(self, name):
+        """Load what few programs use when it is asked for."""
+        method = getattr(_host.load("_network"), name)
+        return lambda *arguments: method(self, *arguments)
 
 
-PM_NONE = WLAN.PM_NONE
-PM_PERFORMANCE = WLAN.PM_PERFORMANCE
-PM_POWERSAVE = WLAN.PM_POWERSAVE
+def __getattr__(name):
+    """Load what few programs use when it is asked for."""
+    return getattr(_host.load("_network"), name)
