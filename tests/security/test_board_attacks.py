@@ -110,6 +110,98 @@ def test_a12_logout_keep_alive_and_invite_without_keys_change_nothing(lab: Lab) 
 
     async def work(scene: Scene) -> None:
         with Spoofer() as spoofer:
+            for number in range(200):
+                for kind in (0x83, 0x84, 0x88, 0x8A, 0xA1, 0x93):
+                    body = bytes((kind,)) + os.urandom(7) + number.to_bytes(4, "big") + os.urandom(48)
+                    spoofer.send(server, scene.board, body)
+                for kind in (0x82, 0x88, 0x89, 0xA0, 0x92):
+                    spoofer.send(scene.board, server, bytes((kind, 1, 1, 1)) + os.urandom(60))
+                await asyncio.sleep(0)
+        await asyncio.sleep(0.2)
+        status = await scene.status()
+        assert (status["masters"], status["p2p_servers"]) == (1, 1)
+        async with await scene.client.connect(lab.dids[0], "direct") as second:
+            assert await echo(await second.open("echo", 1), b"still found") == b"still found"
+
+    on_scene(lab, work)
+    assert "offline" not in lab.console.output  # type: ignore[attr-defined]
+
+
+def test_a19_floods_leave_the_memory_and_the_service_of_a_board(lab: Lab) -> None:
+    """Invites, probes and noise from forty ports, 3 s long, at a rate that a radio would hardly carry."""
+    dice = random.Random(19)
+
+    async def work(scene: Scene) -> dict[str, Any]:
+        heads = [scene.to_board, b"\x98\1\1\0", b"\xc0" + bytes(7), b"\x88" + bytes(7), b"\xa1\1\1\3", b"\x83\1\1\1"]
+
+        def make(number: int) -> bytes:
+            return heads[number % len(heads)] + dice.randbytes(dice.choice((16, 60, 120, 400)))
+
+        before = await scene.status()
+        resident = resident_kb(lab.console.pid)  # type: ignore[attr-defined]
+        started = time.monotonic()
+        flood = Flood([scene.board, ("127.0.0.1", LAN_PORT)], make, 1500)
+        with flood.running():
+            while time.monotonic() - started < 3:
+                await scene.works(8000)
+        after = await scene.status()
+        while after["heap_free"] < before["heap_free"] - _HEAP_NOISE and time.monotonic() - started < 12:
+            await asyncio.sleep(0.5)  # what was loaded for an invite is dropped after a while
+            after = await scene.status()
+        assert flood.answers == []
+        assert after["heap_free"] > before["heap_free"] - _HEAP_NOISE
+        assert resident_kb(lab.console.pid) < resident + 512  # type: ignore[attr-defined]
+        assert after["sessions"] == before["sessions"] and after["dropped"] > before["dropped"] + 500
+        assert (after["masters"], after["p2p_servers"]) == (1, 1)
+        async with await scene.client.connect(lab.dids[0], "direct") as second:
+            assert await echo(await second.open("echo", 1), b"after") == b"after"
+        return {"sent": flood.sent, "heap_free": (before["heap_free"], after["heap_free"])}
+
+    print(on_scene(lab, work))
+
+
+def test_a16_lan_invite_without_the_key_is_not_answered(lab: Lab) -> None:
+    """No answer, no session, whatever is in it; and no order reaches the board over the LAN port."""
+    pair = lab.client().pairs.find(lab.dids[0])
+    requests = [bytes((0x98, 1, 1, 0)) + os.urandom(size) for size in (24, 104, 120, 300)]
+    requests += [encode_lan_invite(1, os.urandom(8), key, os.urandom(100)) for key in (bytes(range(32)), pair.key)]
+    requests += [bytes((first,)) + body for first in range(256) for body in (b"reset\n", b'{"cmd": "reset"}')]
+    requests += [encode_lan_invite(1, os.urandom(8), lan_key(pair.key), os.urandom(120))]  # the tag fits, the rest not
+
+    async def work(scene: Scene) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.setblocking(False)
+            for number, request in enumerate(requests):
+                stranger.sendto(request, ("127.0.0.1", LAN_PORT))
+                if not number % 20:
+                    await asyncio.sleep(0.01)
+            await asyncio.sleep(0.5)
+            with pytest.raises(BlockingIOError):
+                stranger.recv(2048)
+        assert (await scene.status())["sessions"] == 1
+        await scene.works()
+
+    on_scene(lab, work)
+
+
+def _lan_invite(lab: Lab, client: Any) -> bytes:
+    """Return what the client would broadcast."""
+    pair = client.pairs.find(lab.dids[0])
+    config = client.config()
+    invite_id = random_bytes(8)
+    peer = (session_psk(pair.key, config.p2p_key), pair.did, pair.client_id)
+    invitation = client._running().endpoint.invite(config.key_id, invite_id, peer)
+    return encode_lan_invite(config.key_id, invite_id, lan_key(pair.key), invitation.message)
+
+
+def test_a16_replayed_lan_invite_makes_no_second_session(lab: Lab) -> None:
+    """Who recorded a true one gets the same answer again, as long as it is known, and can use none."""
+
+    async def work(scene: Scene) -> None:
+        request = _lan_invite(lab, scene.client)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.setblocking(False)
+            answers: set[bytes] = set()
             for number in range(60):
                 stranger.sendto(request, ("127.0.0.1", LAN_PORT))
                 await asyncio.sleep(0.03 if answers else 0.2)  # strangers before us may have spent the budget
