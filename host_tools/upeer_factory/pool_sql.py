@@ -114,6 +114,10 @@ class Database:
                     self.close()
                     if attempt == _ATTEMPTS - 1:
                         raise FactoryError(POOL_DOWN, f"the licence pool does not answer: {_short(error)}") from error
+                except Exception as error:
+                    if is_pool_error(error) and not is_duplicate(error):
+                        raise FactoryError(POOL_DOWN, f"the licence pool failed: {_short(error)}") from error
+                    raise
         raise AssertionError
 
     def pages(self, statement: str, first: Any) -> Iterator[Row]:

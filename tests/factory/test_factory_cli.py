@@ -141,3 +141,12 @@ def test_what_is_wrong_is_one_line(line, arguments, code, text):
 )
 def test_help_has_examples(command):
     assert "Examples:" in upeer(*command.split(), "--help")
+
+
+def test_every_error_code_is_in_the_manual(project_root):
+    from upeer_factory.errors import WHAT_TO_DO
+
+    manual = (project_root / "docs" / "factory.md").read_text()
+    assert [
+        code for code, (todo, exit_code) in WHAT_TO_DO.items() if f"| {code} | {exit_code} | {todo} |" not in manual
+    ] == []

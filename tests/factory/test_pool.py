@@ -1,5 +1,6 @@
 """The pool's promises, on SQLite and on PostgreSQL: one licence per board for ever, nothing lost, states that hold."""
 
+import re
 import threading
 import time
 
@@ -8,7 +9,7 @@ from factory_lab import mac_of
 
 from upeer_factory import stock
 from upeer_factory.errors import FactoryError
-from upeer_factory.keys import StationKey
+from upeer_factory.keys import StationKey, read_station_key
 from upeer_factory.pool import Pool, parse_mac
 from upeer_factory.pool_sql import check_url
 from upeer_office.licences import Licence
@@ -176,3 +177,40 @@ def test_password_in_the_address_is_refused():
     assert check_url("postgresql://line@db.example/pool")
     with pytest.raises(FactoryError, match="seen by everybody"):
         check_url("postgresql://line:secret@db.example/pool")
+
+
+_GRANTS = re.compile(r"^GRANT .*?;", re.MULTILINE)
+
+
+@pytest.mark.parametrize("pool_url", ["postgres"], indirect=True)
+def test_stations_own_database_role_suffices_and_cannot_touch_records(factory, project_root):
+    """The manual's GRANTs: a station reserves and burns; it cannot rewrite, remove or add what it should not."""
+    grants = _GRANTS.findall((project_root / "docs" / "factory.md").read_text())
+    role = "station" + str(time.monotonic_ns())
+    factory.pool.database.run(lambda tx: tx.change(f"CREATE ROLE {role} LOGIN"))
+    for grant in grants:
+        factory.pool.database.run(lambda tx, text=grant: tx.change(text.replace(" station;", f" {role};")))
+    station = Pool.open(factory.url.replace("user=line", f"user={role}"), read_station_key(factory.key_file))
+    taken = station.reserve(mac_of(1))
+    assert station.burned(taken.mac, taken.did) and station.status().burned == 1
+    for statement in (
+        "UPDATE audit SET body = '' WHERE number = 1",
+        "DELETE FROM audit WHERE number = 1",
+        "DELETE FROM licences",
+        "INSERT INTO licences SELECT * FROM licences",
+        "DROP TABLE audit",
+        "UPDATE platforms SET prefix = 'X'",
+    ):
+        with pytest.raises(FactoryError, match="permission denied|must be owner"):
+            station.database.run(lambda tx, text=statement: tx.change(text))
+    station.close()
+
+
+def test_damaged_database_is_one_line(tmp_path, factory):
+    if not factory.pool.database.is_postgres:
+        factory.pool.close()
+        path = tmp_path / "pool" / "pool.db"
+        path.write_bytes(path.read_bytes()[:4096] + b"x" * 40960)
+        with pytest.raises(FactoryError) as caught:
+            factory.pool.reserve(mac_of(1))
+        assert caught.value.code == "E11"
