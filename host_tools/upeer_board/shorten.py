@@ -1,6 +1,6 @@
 """Shortens names that only the firmware itself sees, so that its code takes less RAM: MicroPython keeps every name it meets.
 
-Private names (`_x`) of a module are numbered `_a`, `_b` ..., from the most used one on, in every module anew; modules whose
+Constants (`X = const(1)`) are put where they are used, in other modules too, and go away. Private names (`_x`) of a module are numbered `_a`, `_b` ..., from the most used one on, in every module anew; modules whose
 classes inherit from one another share their numbers. Parameters become `A0`, `A1` ..., but for those that some call
 names and those of an application's interface. Who reads a traceback of a board finds the names in names.json.
 """
@@ -17,6 +17,7 @@ from string import ascii_letters
 Names = dict[str, dict[str, str]]
 
 # Applications call these with parameters by name.
+_COMPAT = "upeer.compat"
 _INTERFACE = ("device/api.py", "device/services/", "upeer/aio.py")
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -24,6 +25,7 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 def shorten(sources: dict[str, str]) -> tuple[dict[str, str], Names]:
     """Return the sources with short names, and {path: {short name: name}}; ValueError if one reaches into another."""
     trees = {path: ast.parse(source) for path, source in sources.items()}
+    _fold_constants(trees)
     keywords = {
         keyword.arg
         for tree in trees.values()
@@ -44,6 +46,56 @@ def shorten(sources: dict[str, str]) -> tuple[dict[str, str], Names]:
         if not path.startswith(_INTERFACE):
             _shorten_parameters(tree, keywords)
     return {path: ast.unparse(tree) for path, tree in trees.items()}, names
+
+
+def _fold_constants(trees: dict[str, ast.Module]) -> None:
+    """Replace what modules import of one another's constants by the values, and make the constants private."""
+    values: dict[str, dict[str, int]] = {_module(path): _public_constants(tree) for path, tree in trees.items()}
+    values[_COMPAT] = {"MICROPYTHON": True, "const": 0}  # mpy-cross knows const by its name
+    for path, tree in trees.items():
+        if _module(path) == _COMPAT:
+            continue
+        own = {name: f"_{name}" for name in values[_module(path)]}
+        found: dict[str, int] = {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module in values:
+                known = values[node.module]
+                found |= {item.asname or item.name: known[item.name] for item in node.names if item.name in known}
+                node.names = [item for item in node.names if item.name not in known]
+        found.pop("const", None)
+        _Folder(found, own).visit(tree)
+
+
+def _module(path: str) -> str:
+    return path[:-3].replace("/", ".")
+
+
+def _public_constants(tree: ast.Module) -> dict[str, int]:
+    """Return the public integer constants of a module that has none of the same private name."""
+    private = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    found = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and isinstance(node.targets[0], ast.Name):
+            name, call = node.targets[0].id, node.value
+            if isinstance(call.func, ast.Name) and call.func.id == "const" and isinstance(call.args[0], ast.Constant):
+                if isinstance(call.args[0].value, int) and not name.startswith("_") and f"_{name}" not in private:
+                    found[name] = call.args[0].value
+    return found
+
+
+class _Folder(ast.NodeTransformer):
+    """Puts values in place of imported constants, and private names in place of a module's own."""
+
+    def __init__(self, values: dict[str, int], own: dict[str, str]) -> None:
+        self._values = values
+        self._own = own
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        node.id = self._own.get(node.id, node.id)
+        return ast.Constant(self._values[node.id]) if node.id in self._values else node
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom | None:
+        return node if node.names else None
 
 
 def _groups(trees: dict[str, ast.Module]) -> list[list[str]]:
