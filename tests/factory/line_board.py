@@ -1,8 +1,9 @@
 """A whole board on one pty, as the line sees it: the mock's ROM for esptool, real MicroPython for mpremote, one flash.
 
-What arrives decides: a SLIP frame wakes the ROM bootloader (the reset lines of a real port do that), anything else boots
-the flash in a virtual board. The cable can be pulled at the nth command of the ROM or at the nth entry into the raw REPL
-(`pull={"FLASH_DEFL_DATA": 3}`, `{"REPL": 2}`); with `replug` seconds it comes back. Tools and firmware are unmodified.
+What arrives decides: a SLIP frame wakes the ROM bootloader (the reset lines of a real port do that), anything else
+boots the flash in a virtual board. The cable can be pulled at the nth command of the ROM or at the nth entry into the
+raw REPL (`pull={"FLASH_DEFL_DATA": 3}`, `{"REPL": 2}`); with `replug` seconds it comes back. Tools and firmware are
+unmodified.
 """
 
 import contextlib
@@ -36,7 +37,7 @@ class LineBoard:
         self.mac_bytes = tuple(int(part, 16) for part in mac.split(":"))
         self.pull = dict(pull or {})
         self.pulls = self.written = 0
-        self.commands = []
+        self.commands, self.crashes = [], []
         self._stopping, self._pulled = threading.Event(), threading.Event()
         self._board = self._board_line = self._rom = None
         self._make_blank()
@@ -165,8 +166,13 @@ class LineBoard:
             self._board_line = os.open(self._board.pty, os.O_RDWR | os.O_NOCTTY)
         for _ in range(data.count(b"\x01")):
             self._saw("REPL")
-        if not self._pulled.is_set():
+        if self._pulled.is_set():
+            return
+        try:
             self._write(self._board_line, data)
+        except OSError:  # the virtual board has ended: the next byte boots it again
+            self.crashes.append(self._board.error)
+            self._power_off()
 
     def _power_off(self):
         if self._rom is not None:

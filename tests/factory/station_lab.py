@@ -1,4 +1,4 @@
-"""A production line for tests: recipe, pool, station file, boards on a folder of ports, and the station as a process."""
+"""A production line for tests: recipe, pool, station file, boards on a folder of ports, the station as a process."""
 
 import atexit
 import contextlib
@@ -59,6 +59,7 @@ gone_seconds = 0.2
         summary = audit.verify(self.factory.pool.database, self.factory.pool.key)
         held = {}
         for board in boards:
+            assert not board.crashes, board.crashes
             record = licence_of(board)
             entry = self.factory.pool.find(board.mac)
             assert (entry.did, entry.state) == (record["did"], "burned")
