@@ -45,21 +45,13 @@ def test_rehearsal_ends_in_the_planned_state_and_runs_once(tmp_path, made, chip)
     assert not state["RD_DIS"]["writeable"]
 
 
-def test_burn_rehearses_and_compares(tmp_path, made):
-    plan = _plan(tmp_path / "recipe", made, "esp32c3")
-    target = security_run.Target("esp32c3", file=tmp_path / "efuses")
-    assert security_run.burn(plan, target)["SECURE_BOOT_EN"] == [False, True]
-    with pytest.raises(PlanError, match="is burned already"):
-        security_run.burn(plan, target)
-
-
 def test_partly_burned_chip_is_refused(tmp_path, made):
-    target = security_run.Target("esp32s3", file=tmp_path / "efuses")
-    security_run.burn(_plan(tmp_path / "1", made, wanted="jtag_off = true"), target)
-    before = security_run.summary(target)
+    file = tmp_path / "efuses"
+    security_run.rehearse(_plan(tmp_path / "1", made, wanted="jtag_off = true"), file)
+    before = file.read_bytes()
     with pytest.raises(PlanError, match="DIS_PAD_JTAG of the virtual chip .* is burned already"):
-        security_run.burn(_plan(tmp_path / "2", made), target)
-    assert security_run.summary(target) == before
+        security_run.rehearse(_plan(tmp_path / "2", made), file)
+    assert file.read_bytes() == before
 
 
 def test_stock_image_is_refused_with_the_reason(tmp_path):
@@ -127,12 +119,10 @@ def _run(capsys, *arguments):
     return code, output.out, output.err
 
 
-def test_cli_shows_rehearses_burns_once(tmp_path, made, capsys):
+def test_cli_shows_and_burns_once(tmp_path, made, capsys):
     path, pin = secure.write_recipe(tmp_path / "recipe", "LINE_ESP32S3", made, ALL)
     code, out, _ = _run(capsys, "plan", "--recipe", path, "--pin", pin, "--json")
     assert code == 0 and json.loads(out)["expected"]["SECURE_BOOT_EN"] is True
-    code, out, _ = _run(capsys, "rehearse", "--recipe", path, "--pin", pin)
-    assert code == 0 and "the state is as planned" in out
     burn = ["burn", "--recipe", path, "--pin", pin, "--efuse-file", tmp_path / "chip"]
     code, out, err = _run(capsys, *burn)
     assert (code, out) == (2, "") and "add --yes" in err
@@ -140,6 +130,12 @@ def test_cli_shows_rehearses_burns_once(tmp_path, made, capsys):
     assert code == 0 and json.loads(out)["changed"]["DIS_USB_JTAG"] == [False, True]
     code, out, err = _run(capsys, *burn, "--yes")
     assert (code, out) == (1, "") and "burned already" in err and err.count("\n") == 1
+
+
+def test_cli_rehearses(tmp_path, capsys):
+    path, pin = line.write_recipe(tmp_path / "recipe", "LINE_ESP32C2", extra="[efuses]\njtag_off = true\n")
+    code, out, _ = _run(capsys, "rehearse", "--recipe", path, "--pin", pin)
+    assert code == 0 and "the state is as planned" in out
 
 
 def test_cli_burns_nothing_without_a_pin(tmp_path, made, capsys):
