@@ -92,10 +92,10 @@ def _test_ram(options: dict) -> tuple:
 
 def _test_clock(options: dict) -> tuple:
     """Let the millisecond and the microsecond clock agree over 200 ms."""
-    ms, us = time.ticks_ms(), time.ticks_us()
+    began_ms, began_us = time.ticks_ms(), time.ticks_us()
     time.sleep_ms(_CLOCK_MS)
-    us = time.ticks_diff(time.ticks_us(), us)
-    ms = time.ticks_diff(time.ticks_ms(), ms)
+    us = time.ticks_diff(time.ticks_us(), began_us)
+    ms = time.ticks_diff(time.ticks_ms(), began_ms)
     return ms >= _CLOCK_MS - 2 and abs(us - ms * 1000) < 5000, us
 
 
