@@ -10,7 +10,7 @@ from struct import pack_into
 
 from upeer.clock import earlier, ticks_add, ticks_diff
 from upeer.compat import const
-from upeer.crypto import Aead, Hmac, derive, tag_matches
+from upeer.crypto import Aead, Hmac, check_key, derive, tag_matches
 from upeer.errors import ProtocolError
 from upeer.wire import ALIVE, ALIVE_OK, CONTROL, Reader, u16, u32
 
@@ -64,6 +64,7 @@ class Control:
         self.reflexive: tuple | None = None
         self.is_over = False
         self.dropped = 0
+        check_key(session_key)
         self._key = session_key
         self._number = 0
         self._largest = 0

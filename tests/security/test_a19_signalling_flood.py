@@ -17,7 +17,7 @@ def no_curve(monkeypatch):
         raise AssertionError("curve operation for a stranger")
 
     def arm():
-        monkeypatch.setattr("upeer.noise.shared_secret", fail)
+        monkeypatch.setattr("upeer.x25519.shared_secret", fail)
         monkeypatch.setattr("upeer_server.master.public_key", fail)
 
     return arm
