@@ -59,15 +59,22 @@ def verify(pool: str | None, station_key: Path | None, file: Path | None, head: 
 @click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), help="By the name of --out, else jsonl.")
 @click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="New file; stdout without it.")
 @click.option("--after", type=int, default=0, help="Only rows after this number.")
+@json_option
 def export(
-    pool: str, station_key: Path | None, station: str, operator: str, form: str | None, out: Path | None, after: int
-) -> None:
+    pool: str, station_key: Path | None, station: str, operator: str, form: str | None, out: Path | None, after: int,
+    json_mode: bool,
+) -> None:  # fmt: skip
     """Write the records as CSV or JSONL; there is no secret in them."""
     del station, operator
     form = form or ("csv" if out is not None and out.suffix.lower() == ".csv" else "jsonl")
     with opened_pool(pool, station_key) as opened:
         rows = list(chain.entries(opened.database, after))
+    if json_mode and out is None:
+        report({"rows": rows}, True, "")
+        return
     write_or_print(_csv(rows) if form == "csv" else "".join(_lines(rows)), out)
+    if json_mode:
+        report({"rows": len(rows), "format": form, "out": str(out)}, True, "")
 
 
 @audit.command(
