@@ -191,11 +191,13 @@ class Device:
                 pass  # this firmware left it out
         if handler is None or data[0] > 7:
             return connection.session.answer(request_id, _NOT_FOUND, b"no such service")
-        asyncio.create_task(self._serve(handler, connection.channel(data[0]), name))
+        asyncio.create_task(self._serve(handler, connection, data[0], name))
         connection.session.answer(request_id, 0)
 
-    async def _serve(self, handler, channel, name: str) -> None:
+    async def _serve(self, handler, connection, number: int, name: str) -> None:
+        channel = None
         try:
+            channel = await connection.free_channel(number)
             await handler(channel)
             return
         except (ProtocolError, EOFError):
@@ -203,7 +205,7 @@ class Device:
         except Exception as error:  # a task's top: one service's fault is not another's
             print("upeer: service %s failed: %s %s" % (name, type(error).__name__, error))
         gc.collect()
-        if channel.connection.closed is None:
+        if channel and connection.closed is None:
             channel.reset()
 
     # the network

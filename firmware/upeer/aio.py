@@ -153,12 +153,17 @@ class Connection:
         finally:
             del self._answers[request_id]
 
+    async def free_channel(self, number: int) -> Channel:
+        """Return the live stream of a channel as soon as the one before, which is finished, is acknowledged too."""
+        stream = self.session.stream(number)
+        while stream.fin and stream.finished_in:
+            await self.wait()
+            stream = self.session.stream(number)
+        return self.channel(number)
+
     async def open(self, service: str, number: int) -> Channel:
         """Bind a service of the peer to channel `number`; LocalError when it has none of that name."""
-        stream = self.session.stream(number)
-        while stream.fin and stream.finished_in and not stream.is_done:  # the one before is still being acknowledged
-            await self.wait()
-        channel = self.channel(number)
+        channel = await self.free_channel(number)
         status, answer = await self.command("open", bytes((number,)) + service.encode())
         if status:
             raise LocalError("the peer refused the service %s: %s" % (service, bytes(answer).decode()))

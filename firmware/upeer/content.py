@@ -215,7 +215,7 @@ class Content:
             if stream_id <= stream.id:
                 return stream if stream_id == stream.id else None
             # A peer that begins the next generation has all from us; so have we from it.
-            following = stream.id + 8 if stream.fin > 1 and stream.incoming.ready == stream.incoming.final else -1
+            following = stream.id + 8 if stream.fin and stream.incoming.ready == stream.incoming.final else -1
         if stream_id != following:
             bad("generation")
         self.flags |= _OPENED_FLAG << (stream_id & 7)

@@ -337,6 +337,7 @@ class Stream:
 
     def _on_reset_acked(self) -> None:
         self.fin = _FIN_ACKED
+        self._session.flags |= _WRITABLE << self.channel
 
     def retire(self, successor) -> None:
         """Make way for the next generation, which takes over the buffers: the peer has all of this one."""

@@ -260,7 +260,7 @@ class PythonDevice:
         if handler is None:
             connection.session.answer(request_id, 2, b"no such service")
             return
-        task = asyncio.ensure_future(_serve(handler, connection.channel(data[0])))
+        task = asyncio.ensure_future(_serve(handler, connection, data[0]))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         connection.session.answer(request_id, 0)
@@ -331,6 +331,6 @@ async def echo(channel: Any) -> None:
     channel.close()
 
 
-async def _serve(handler: Service, channel: Any) -> None:
+async def _serve(handler: Service, connection: Any, number: int) -> None:
     with suppress(ProtocolError, EOFError, asyncio.CancelledError):
-        await handler(channel)
+        await handler(await connection.free_channel(number))
