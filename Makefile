@@ -4,8 +4,11 @@ PY := $(BIN)/python
 STAMP := .venv/.installed
 SECONDS ?= 60
 WORKERS ?= 2
+BOARD ?= ESP32_GENERIC
+BOARDS ?= 12
+KILLS ?= 40
 
-.PHONY: help setup demo test lint format size bench fuzz natlab clean
+.PHONY: help setup demo test lint format size bench fuzz natlab hil soak clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -52,6 +55,13 @@ fuzz: setup  ## fuzz every parser for SECONDS=60 in all; TARGET=name picks one
 natlab: setup  ## the NAT matrix in network namespaces (root)
 	@.ci/system-packages natlab
 	$(PY) -m pytest tests/natlab -v
+
+hil: setup  ## the line's tests on a bench of real boards: PORTS=/dev/ttyUSB0,... MICROPYTHON=FILE [BOARD=ESP32_GENERIC]
+	$(PY) -m pytest tests/hil -v --timeout 600 --ports "$(PORTS)" --micropython "$(MICROPYTHON)" --hil-board "$(BOARD)"
+
+soak: setup  ## stations killed again and again: KILLS=40 times at BOARDS=12 lanes, on both databases
+	@.ci/system-packages factory
+	UPEER_SOAK_BOARDS=$(BOARDS) UPEER_SOAK_KILLS=$(KILLS) $(PY) -m pytest tests/factory/test_line_e2e.py -v -k killed --timeout 3600
 
 clean:  ## remove what the targets made, .venv too
 	rm -rf .venv typings build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

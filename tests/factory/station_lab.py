@@ -27,10 +27,11 @@ UPEER = [sys.executable, "-m", "upeer_cli.main"]
 class StationLab:
     """Everything a station needs, in one folder; `factory.pool` is the pool it takes licences from."""
 
-    def __init__(self, folder, pool_url=None, licences=6, extra=""):
+    def __init__(self, folder, pool_url=None, licences=6, extra="", recipe=None):
         self.folder = folder
         self.factory = factory_lab.make_factory(folder, pool_url, licences)
-        recipe, pin = _recipe()
+        recipe, pin = recipe or _recipe()
+        self.recipe_options = ["--recipe", str(recipe), "--pin", pin]
         self.ports = folder / "ports"
         self.ports.mkdir()
         self.config = folder / "station.toml"
@@ -49,6 +50,10 @@ gone_seconds = 0.2
         """Return a factory-new board for port `number`."""
         folder = self.folder / f"board-{number}"
         return LineBoard(folder, self.ports / f"port-{number}", factory_lab.mac_of(number), **options)
+
+    def upeer(self, *arguments):
+        """Run a command to its end."""
+        return subprocess.run([*UPEER, *arguments], capture_output=True, text=True, check=False, timeout=300)
 
     def station(self, *options):
         """Start a headless station."""
@@ -75,12 +80,16 @@ gone_seconds = 0.2
 
 @cache
 def _recipe():
-    """Write a recipe whose application is an image that was built: the whole firmware and one small app."""
+    """Return a recipe for the whole process: little MicroPython, the whole firmware and one small app."""
     made = tempfile.TemporaryDirectory(prefix="upeer-line-")
     atexit.register(made.cleanup)
-    folder = Path(made.name)
-    board = boards.load_board("ESP32_GENERIC")
-    path, _ = line.write_recipe(folder, board_name=board.name)
+    return make_recipe(Path(made.name), "ESP32_GENERIC")
+
+
+def make_recipe(folder, board_name, micropython=None):
+    """Write a recipe whose application is an image that was built; return (path, pin)."""
+    board = boards.load_board(board_name)
+    path, _ = line.write_recipe(folder, board_name=board.name, micropython=micropython)
     image.build(board, folder / "image", image.Options(app=folder / "app"))
     built = line.sha256((folder / "image" / "image.json").read_bytes())
     fields = f'image = "image"\nsha256 = "{built}"\n'
