@@ -123,6 +123,17 @@ def test_eight_channels_at_once(run: Run) -> None:
     run(work)
 
 
+def test_channel_serves_again_and_again(run: Run) -> None:
+    """The next stream may begin while the end of the one before is still unacknowledged on either side."""
+
+    async def work(connection: Any) -> None:
+        for number in range(30):
+            opened = await connection.open("echo", 3)
+            assert await echo(opened, b"%02d" % number * 100) == b"%02d" % number * 100
+
+    run(work)
+
+
 def test_half_closed_stream_still_answers(run: Run) -> None:
     async def work(connection: Any) -> None:
         channel = await connection.open("total", 2)
