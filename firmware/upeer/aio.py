@@ -135,7 +135,7 @@ class Connection:
 
     def failure(self) -> Exception:
         """Return what the calls of a session that is over raise."""
-        return RemoteError(*self.closed)
+        return RemoteError(*self.closed)  # type: ignore[misc]
 
     def channel(self, number: int) -> Channel:
         """Return the live stream of channel 0..7; a finished one gives way to its next generation."""

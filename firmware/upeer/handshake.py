@@ -107,6 +107,8 @@ class Responder(Handshake):
     The shell makes the shared secret of `private` and `peer_public`, in slices, then calls answer.
     """
 
+    known: list  # the endpoint's row of this invite
+
     def __init__(self, psk: bytes, binding: bytes, ephemeral: tuple, message: bytes):
         super().__init__()
         self._noise = Noise(NNPSK0, False, psk, binding, ephemeral=ephemeral)

@@ -1,6 +1,6 @@
 """The clients a device is paired with (protocol, chapters 2 and 5.4), and the setup code that opens the first pairing.
 
-Stored as rows of client_id (64 bits) | role (8) | pair key (256) | size (8) | name; the first byte of all tells whether pairing is open.
+Stored as one byte, whether pairing is open, then rows: client_id (64 bits) | role (8) | pair key (256) | size (8) | name.
 """
 
 from upeer.compat import const
@@ -40,7 +40,7 @@ class Pairs:
         )
 
     def add(self, client_id: bytes, key: bytes, name: bytes) -> int:
-        """Pair a client and return its role: the first one is the owner. LocalError when there is no room, or not open."""
+        """Pair a client and return its role: the first is the owner. LocalError when there is no room, or not open."""
         others = [row for row in self.rows if row[0] != client_id]
         if not self.is_open or len(others) >= _MAX_PAIRS:
             raise LocalError("pairing is closed" if not self.is_open else "no room for another client")

@@ -80,7 +80,7 @@ class Paths:
     """
 
     def __init__(self, is_client: bool, random_bytes, now: int):
-        self.active = None
+        self.active: Path | None = None
         self.changes = 0
         self.observed = None
         self.allow = 15
@@ -305,5 +305,5 @@ class Paths:
             return
         self._to(best, _IN_USE, now)
         for path in self.all:
-            if path.state == _SEARCHING or path is old and path.state == _IN_USE:
+            if path.state == _SEARCHING or (path is old and path.state == _IN_USE):
                 self._to(path, _RESTING if path.valid else _SEARCHING, now)

@@ -66,6 +66,11 @@ class Session(Content):
     the sizes of buffers: max_channel_data each way for a channel in use. `send_path`: of the packet written last.
     """
 
+    exporter: bytes  # these four are the endpoint's
+    user: tuple
+    number: int
+    give_up: int
+
     def __init__(self, is_client, connection_id, peer_id, seal_key, open_key, paths, params, now):
         ours, theirs = params
         records = _FEWEST_PACKETS

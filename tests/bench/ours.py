@@ -1,6 +1,6 @@
 """Our side of the benchmarks: a served platform, a device in a process of its own, a client here.
 
-`python ours.py RECORD_FILE DATAGRAM` runs the device with its service `sink`, which reads to the end and answers `done`.
+`python ours.py RECORD_FILE DATAGRAM` runs the device; its service `sink` reads to the end and answers `done`.
 """
 
 import asyncio

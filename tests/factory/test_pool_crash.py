@@ -114,7 +114,7 @@ def test_lost_connection_is_made_again(factory):
     for _ in range(3):
         other = factory.open()
         statement = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-        other.database.run(lambda tx: tx.rows(statement + " AND application_name = 'upeer'"))
+        other.database.run(lambda tx, statement=statement: tx.rows(statement + " AND application_name = 'upeer'"))
         other.close()
         assert factory.pool.reserve(mac_of(1)).did == first.did
     assert factory.pool.burned(mac_of(1), first.did)
