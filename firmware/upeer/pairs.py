@@ -1,6 +1,7 @@
 """The clients a device is paired with (protocol, chapters 2 and 5.4), and the setup code that opens the first pairing.
 
-Stored as one byte, whether pairing is open, then rows: client_id (64 bits) | role (8) | pair key (256) | size (8) | name.
+Stored: one byte, whether pairing is open, then rows of
+    client_id (64 bits) | role (8) | pair key (256) | size (8) | name
 """
 
 from upeer.compat import const

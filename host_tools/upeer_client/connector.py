@@ -1,8 +1,8 @@
 """One attempt to reach a device: every path at once, the first that answers wins. No IO.
 
 Masters are asked 50 ms apart until one knows the device; the invite through its servers names our addresses in the
-local network too. Only when no master has found it within 0.3 s does an invite go into the local network by itself: a device
-spends a curve operation on each. Events:
+local network too. Only when no master has found it within 0.3 s does an invite go into the local network by itself: a
+device spends a curve operation on each. Events:
     ("session", session)    attach what takes its events, at once
     ("connected", session)  it has a path
     ("failed", ClientError)

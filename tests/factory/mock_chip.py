@@ -1,8 +1,8 @@
 """Boards to flash without a board: esp32-mock-bootloader's ROM and stub, each with its own MAC, flash and cable.
 
 `with MockChip("esp32", mac) as chip:` listens at `chip.port`: a socket:// URL, or with `serial=True` a link to a pty,
-as /dev/serial/by-path has them. The cable can be pulled at the nth command of a kind (`pull={"FLASH_DEFL_DATA": 2}`); with
-`replug` seconds it comes back. Real esptool talks to it; only the mock is fitted out, esptool is left as it is.
+as /dev/serial/by-path has them. The cable can be pulled at the nth command of a kind (`pull={"FLASH_DEFL_DATA": 2}`);
+with `replug` seconds it comes back. Real esptool talks to it; only the mock is fitted out, esptool is left as it is.
 """
 
 import contextlib
