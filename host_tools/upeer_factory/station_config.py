@@ -1,18 +1,19 @@
 """A station's file: one TOML that names its recipe, pool, ports and printer. No secret but a password's hash.
 
-    name = "line-1"
-    recipe = "line.toml"                 beside this file, or absolute; left out: boards come flashed
-    pin = "..."                          SHA-256 of the recipe
-    pool = "pool"                        a folder, or postgresql://...
-    station_key = "line.key"
-    ports = ["/dev/serial/by-path/..."]  or port_folder = "ports"; with neither every serial port is a lane
-    low_stock = 100
-    engineer_password = "scrypt:..."     from `upeer station --make-password`
-    [selftest]                           options of firmware/device/selftest.py; left out: no self-test
-    [label]
-    printer = "192.0.2.9"                HOST, HOST:PORT or a device; left out: no labels
-    brand = "UPEER"
-    category = "device"
+name = "line-1"
+recipe = "line.toml"                 beside this file, or absolute; left out: boards come flashed
+pin = "..."                          SHA-256 of the recipe
+pool = "pool"                        a folder, or postgresql://...
+station_key = "line.key"
+ports = ["/dev/serial/by-path/..."]  or port_folder = "ports"; with neither every serial port is a lane
+low_stock = 100
+engineer_password = "scrypt:..."     from `upeer station --make-password`
+wifi_password_file = "wifi"          one line; the password of the self-test's network
+[selftest]                           options of firmware/device/selftest.py; left out: no self-test
+[label]
+printer = "192.0.2.9"                HOST, HOST:PORT or a device; left out: no labels
+brand = "UPEER"
+category = "device"
 """
 
 import hashlib
@@ -74,6 +75,7 @@ class StationFile(_Section):
     low_stock: int = Field(default=100, ge=0)
     engineer_password: str = Field(default="", pattern=r"^(scrypt:[0-9a-f]{32}:[0-9a-f]{64})?$")
     selftest: dict[str, Any] | None = None
+    wifi_password_file: str | None = None
     label: LabelPrinter | None = None
     folder: Path = Field(default=Path("."), exclude=True)
 
@@ -81,6 +83,8 @@ class StationFile(_Section):
     def _recipes_are_pinned(self) -> "StationFile":
         if self.recipe is not None and self.pin is None:
             raise ValueError("a recipe needs its pin: 'upeer recipe' tells it")
+        if self.selftest and "password" in self.selftest:
+            raise ValueError("a password does not stand in this file: name a wifi_password_file")
         without_twins(tuple(self.ports))
         return self
 
@@ -115,7 +119,13 @@ def make_line(file: StationFile) -> Line:
     if file.recipe is not None:
         flasher = Flasher(prepare(file.path(file.recipe), file.pin), Options(state=file.path("flash-state")))
     pool = Pool.open(file.pool_url, read_station_key(file.path(file.station_key)), Actor(file.name, file.operator))
-    return Line(pool, flasher, burn.Options(selftest=file.selftest), _label_maker(file, pool))
+    return Line(pool, flasher, burn.Options(selftest=_selftest(file)), _label_maker(file, pool))
+
+
+def _selftest(file: StationFile) -> dict[str, Any] | None:
+    if file.selftest is None or file.wifi_password_file is None:
+        return file.selftest
+    return {**file.selftest, "password": file.path(file.wifi_password_file).read_text().strip()}
 
 
 def make_watch(file: StationFile) -> Watch:
