@@ -202,7 +202,7 @@ def test_a16_replayed_lan_invite_makes_no_second_session(lab: Lab) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
             stranger.setblocking(False)
             answers: set[bytes] = set()
-            for number in range(60):
+            for number in range(100):
                 stranger.sendto(request, ("127.0.0.1", LAN_PORT))
                 await asyncio.sleep(0.03 if answers else 0.2)  # strangers before us may have spent the budget
                 with suppress(BlockingIOError):
