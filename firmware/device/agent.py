@@ -26,6 +26,7 @@ _QUIET_LOG_MS = const(5000)
 _SPARES = const(2)
 _LATE_MS = const(1000)  # modules that pass are kept this long: more may need them
 _NEXT_KEY_MS = const(3000)  # the first moments of a session are its own
+_SETUP = const(3)  # role of a session by setup code
 _ROLES = ("", "master", "p2p")
 _PATHS = ("lan", "direct", "direct", "relay")
 
@@ -128,6 +129,7 @@ class Agent:
             on_lan_invite(self, data, udp.addr, now)
 
     def _on_trouble(self, error) -> None:
+        self._drop_late()
         gc.collect()
         now = ticks_ms()
         if ticks_diff(self._quiet_until, now) > 0:
@@ -162,7 +164,7 @@ class Agent:
         self.endpoint.handle_timer(now)
         self.flush()
         if self.registrar.epoch(now) != self.epoch:
-            self.keep_late()
+            self.make_room()
             from device.link import update_tokens
 
             update_tokens(self)
@@ -182,8 +184,11 @@ class Agent:
             from device.late import drop
 
             drop()
-            while not self.endpoint.sessions and len(self._spare) < _SPARES:
-                self._spare.append(bytearray(self._spare_size))
+            try:
+                while not self.endpoint.sessions and len(self._spare) < _SPARES:
+                    self._spare.append(bytearray(self._spare_size))
+            except MemoryError:
+                pass  # then they are made when they are needed
 
     def make_room(self) -> None:
         """Drop what passed, for other modules that pass to be loaded."""
@@ -265,14 +270,17 @@ class Agent:
                 break
             found = True
             self._on_event(event, now)
+        is_over = False
         while True:
             item = self.endpoint.next_event()
             if item is None:
-                return found
+                break
             found = True
-            if item[1][0] == EVENT_CLOSED:
-                self.keep_late()
+            is_over = is_over or item[1][0] == EVENT_CLOSED
             item[0].connection.on_event(item[1])
+        if is_over:
+            self._drop_late()
+        return found
 
     def _on_event(self, event: tuple, now: int) -> None:
         kind = event[0]
@@ -301,4 +309,6 @@ class Agent:
         session.connection = DeviceConnection(session, self)
         self._ephemeral_at = ticks_add(ticks_ms(), _NEXT_KEY_MS)
         session.new_ring = self._new_ring
+        if session.connection.role == _SETUP:
+            self._spare.clear()  # it pairs, and has no channels
         self._owner.on_connection(session.connection)

@@ -13,12 +13,17 @@ from device.memory import load_pairs, set_keys
 from device.udp import Udp
 
 _MAX_CANDIDATES = 4
+# All that logins load, at once: what they leave behind then stands apart from it, and no holes are left in the heap.
+_LOGIN_MODULES = ("upeer.login", "upeer.pairs", "upeer.invite", "device.memory", "device.store")
 
 
 def open_sockets(agent, own_ip: str) -> None:
     """Open the sockets and begin to pump, or do so anew: the address is another one, or the network was away."""
     agent.own_ip = own_ip
     agent.cancel_reading()
+    agent.make_room()
+    for name in _LOGIN_MODULES:
+        __import__(name)
     now = ticks_ms()
     if agent.udp is None:
         agent.udp = Udp()

@@ -43,7 +43,7 @@ def _pack(address):
     found = _packed.get(address)
     if found is None:
         found = _resolve(address[0], address[1])
-        if len(_packed) >= 16:
+        if len(_packed) >= 8:
             _packed.clear()
         _packed[address] = found
     return found
@@ -67,7 +67,7 @@ def _unpack(sockaddr):
     found = _unpacked.get(sockaddr)
     if found is None:
         found = ("%d.%d.%d.%d" % tuple(sockaddr[4:8]), sockaddr[2] << 8 | sockaddr[3])
-        if len(_unpacked) >= 16:
+        if len(_unpacked) >= 8:
             _unpacked.clear()
         _unpacked[bytes(sockaddr)] = found
     return found
