@@ -46,10 +46,10 @@ gone_seconds = 0.2
 {extra}"""
         )
 
-    def board(self, number, **options):
-        """Return a factory-new board for port `number`."""
+    def board(self, number, port=None, **options):
+        """Return a factory-new board, for the port of its number unless it is to be another."""
         folder = self.folder / f"board-{number}"
-        return LineBoard(folder, self.ports / f"port-{number}", factory_lab.mac_of(number), **options)
+        return LineBoard(folder, self.ports / f"port-{port or number}", factory_lab.mac_of(number), **options)
 
     def upeer(self, *arguments):
         """Run a command to its end."""
