@@ -89,8 +89,10 @@ class LaneRun:
                 self._flash()
             if "burn" in steps:
                 burned = self._burn()
-            if "label" in steps and self._line.label is not None:
+            if "label" in steps and self._line.label is not None and not self._has_passed(burned):
                 self._print_label()
+            if burned is not None:
+                self._note("passed", did=self._did)
         except (FactoryError, Fault) as caught:
             error = caught
         return self._outcome(burned, error, round(time.monotonic() - began, 2))
@@ -144,6 +146,14 @@ class LaneRun:
         self._enter("label", did=self._did)
         assert self._line.label is not None
         self._line.label(self._line.pool.label_secrets(self._mac))
+
+    def _has_passed(self, burned: burn.Result | None) -> bool:
+        """Tell whether this board went through before: then it has its label, and another one only on demand."""
+        if burned is None or not burned.was_burned:
+            return False
+        query = "SELECT COUNT(*) FROM audit WHERE did = ? AND event = 'passed'"
+        found = self._line.pool.database.run(lambda tx: tx.row(query, burned.did))
+        return found is not None and found[0] > 0
 
     # -- what the station hears -------------------------------------------------------------------------------
 

@@ -82,7 +82,7 @@ def test_board_comes_blank_and_leaves_proved(lab):
     assert (again["ok"], again["again"], again["did"], again["bytes_written"]) == (True, True, first["did"], 0)
     lab.check([board])
     events = [row["event"] for row in audit.entries(lab.factory.pool.database)][2:]
-    assert events == ["flashed", "reserved", "burned", "flashed", "proved again"]
+    assert events == ["flashed", "reserved", "burned", "passed", "flashed", "proved again", "passed"]
 
 
 def test_three_boards_at_once_with_selftest_and_labels(tmp_path):

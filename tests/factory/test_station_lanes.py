@@ -97,6 +97,19 @@ def test_run_whose_printer_fails_has_burned_and_is_repeated(factory, tmp_path):
     assert (outcome.code, outcome.step, factory.pool.status().burned) == ("E30", "label", 1)
 
 
+def test_label_is_printed_once_and_after_a_failure_again(factory, tmp_path):
+    printed, broken = [], [FactoryError("E30", "no paper")]
+
+    def label(licence):
+        if broken:
+            raise broken.pop()
+        printed.append(licence.did)
+
+    line = _line(factory, tmp_path, FakeFlasher(), label=label)
+    assert [_run(line)[0].ok for _ in range(3)] == [False, True, True]
+    assert len(printed) == 1
+
+
 def _station(factory, tmp_path, flasher, **settings):
     for name in ("port-1", "port-2"):
         (tmp_path / "ports").mkdir(exist_ok=True)
