@@ -11,7 +11,7 @@ from upeer.aio import Connection
 from upeer.clock import earlier, ticks_add, ticks_diff, ticks_ms
 from upeer.compat import const
 from upeer.crypto import random_bytes
-from upeer.endpoint import Endpoint
+from upeer.endpoint import FROM_LAN, Endpoint
 from upeer.registrar import Registrar
 from upeer.session import EVENT_CLOSED
 from upeer.wire import LAN_INVITE
@@ -25,6 +25,7 @@ _TROUBLE_MS = const(500)
 _QUIET_LOG_MS = const(5000)
 _SPARES = const(2)
 _LATE_MS = const(1000)  # modules that pass are kept this long: more may need them
+_STRANGER_MS = const(125)  # of the budget of invites, before anything is loaded for one from the local network
 _NEXT_KEY_MS = const(3000)  # the first moments of a session are its own
 _SETUP = const(3)  # role of a session by setup code
 _ROLES = ("", "master", "p2p")
@@ -123,7 +124,7 @@ class Agent:
         data = bytes(memoryview(udp.buf)[:size])
         if data[0] != LAN_INVITE:
             self.registrar.receive_datagram(data, udp.addr, now)
-        elif self._is_ready():
+        elif self.endpoint.may_spend(FROM_LAN, _STRANGER_MS, now) and self._is_ready():
             from device.invites import on_lan_invite
 
             on_lan_invite(self, data, udp.addr, now)

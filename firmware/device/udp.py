@@ -11,13 +11,13 @@ from random import getrandbits
 
 from upeer.compat import const
 
-BUFFER_SIZE = const(1472)  # the largest datagram of Ethernet and Wi-Fi
+BUFFER_SIZE = const(1280)  # no message to a device is larger
 _FIRST_PORT = const(49152)
 _QUIET = (errno.EAGAIN, errno.ETIMEDOUT)
 
 
 class Udp:
-    """One non-blocking socket on `port` (0: any). `buf` (1472 bytes) holds what `receive` read, `addr` is its source.
+    """One non-blocking socket on `port` (0: any). `buf` (1280 bytes) holds what `receive` read, `addr` is its source.
 
     Two may share a buffer: what one has read is used up before another reads. `sock` is None while the chip gives none.
     """

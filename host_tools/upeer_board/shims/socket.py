@@ -2,31 +2,23 @@
 
 Addresses are (ip, port); poll waits on the real descriptor; an empty datagram latches end of file, as on the chip.
 UPEER_BIND=IP puts every socket on that address of the host, but for those with SO_REUSEADDR, which wait for broadcasts.
-UPEER_QUEUE=N lets about N full datagrams wait per UDP socket.
+UPEER_QUEUE=N lets about N full datagrams wait per UDP socket. What few programs use is in `_socket`.
 """
 
 import io
 import os
 
+import _host as _board
 import usocket as _host
 
 AF_INET = 2
-AF_INET6 = 10
 SOCK_STREAM = 1
 SOCK_DGRAM = 2
-SOCK_RAW = 3
-IPPROTO_IP = 0
-IPPROTO_TCP = 6
-IPPROTO_UDP = 17
 SOL_SOCKET = 1
 SO_REUSEADDR = 2
 SO_BROADCAST = 6
 SO_RCVBUF = 8
-IP_ADD_MEMBERSHIP = 35
-IP_DROP_MEMBERSHIP = 36
 MSG_PEEK = 2
-MSG_DONTWAIT = 0x40
-TCP_NODELAY = 1
 
 _ETIMEDOUT = 110
 _EHOSTUNREACH = 113
@@ -81,8 +73,8 @@ def getaddrinfo(host, port, *options):
     return [(AF_INET, SOCK_STREAM, 0, host, address)]
 
 
-class socket(io.IOBase):
-    """One socket; methods, results and errors are the chip's."""
+class _Socket(io.IOBase):
+    """One socket; methods, results and errors are the chip's. TCP and what is rare with UDP is in `_socket`."""
 
     def __init__(self, af=AF_INET, type=SOCK_STREAM, proto=0, _sock=None):
         self._sock = _sock or _host.socket(af, type, proto)
@@ -105,20 +97,6 @@ class socket(io.IOBase):
         self._sock.bind(_resolve(ip, address[1]))
         self._placed = True
 
-    def connect(self, address):
-        if _down:
-            raise OSError(_EHOSTUNREACH)
-        if not self._placed:
-            self._place()
-        self._sock.connect(_resolve(address[0], address[1]))
-
-    def listen(self, backlog=2):
-        self._sock.listen(backlog)
-
-    def accept(self):
-        made, address = self._sock.accept()
-        return socket(AF_INET, SOCK_STREAM, 0, made), _unpack(bytes(address))
-
     def sendto(self, data, address):
         if _down:
             raise OSError(_EHOSTUNREACH)
@@ -133,21 +111,6 @@ class socket(io.IOBase):
         if not sent:
             raise OSError(_ETIMEDOUT)
         return sent
-
-    def send(self, data):
-        if _down:
-            raise OSError(_EHOSTUNREACH)
-        try:
-            return self._sock.send(data)
-        except OSError as error:
-            raise OSError(_ETIMEDOUT) if error.errno == _EAGAIN else error
-
-    def sendall(self, data):
-        if self.send(data) < len(data):
-            raise OSError(_ETIMEDOUT)
-
-    def write(self, data, size=-1):
-        return self._sock.write(data if size < 0 else memoryview(data)[:size])
 
     def recvfrom(self, size, flags=0):
         if self._eof:
@@ -173,20 +136,6 @@ class socket(io.IOBase):
             self._eof = True
         return count
 
-    def read(self, size=-1):
-        if self._eof:
-            return b""
-        data = self._sock.read() if size < 0 else self._sock.read(size)
-        if data == b"" and size:
-            self._eof = True
-        return data
-
-    def readline(self):
-        return b"" if self._eof else self._sock.readline()
-
-    def makefile(self, *options):
-        return self
-
     def setsockopt(self, level, option, value):
         if option == SO_REUSEADDR and level == SOL_SOCKET:
             self._shared = bool(value)
@@ -194,9 +143,6 @@ class socket(io.IOBase):
 
     def setblocking(self, flag):
         self._sock.setblocking(flag)
-
-    def settimeout(self, seconds):
-        self._sock.settimeout(seconds)
 
     def fileno(self):
         return self._sock.fileno()
@@ -217,3 +163,20 @@ class socket(io.IOBase):
 
     def __exit__(self, *error):
         self.close()
+
+    def __getattr__(self, name):
+        """Load what few programs use when it is asked for."""
+        method = getattr(_board.load("_socket").Stream, name)
+        return lambda *arguments: method(self, *arguments)
+
+
+def socket(af=AF_INET, type=SOCK_STREAM, proto=0):
+    """Return a new socket."""
+    if type == SOCK_DGRAM:
+        return _Socket(af, type, proto)
+    return _board.load("_socket").Stream(af, type, proto)
+
+
+def __getattr__(name):
+    """Load what few programs use when it is asked for."""
+    return getattr(_board.load("_socket"), name)
