@@ -17,6 +17,7 @@ from upeer_factory import station_config
 
 pytestmark = pytest.mark.usefixtures("micropython")
 _PASSWORD = "the engineer's own"
+_LAST = "1-9 lane"  # what is drawn last
 _ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|[()][A-Z0-9])")
 
 
@@ -30,7 +31,8 @@ class Terminal:
         self.modes = termios.tcgetattr(inner)
         self._inner = inner
         command = [*UPEER, "station", "--config", str(config)]
-        environment = {**os.environ, "TERM": "xterm-256color"}
+        environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        environment["TERM"] = "xterm-256color"
         self.process = subprocess.Popen(command, stdin=inner, stdout=inner, stderr=inner, env=environment)
 
     def read(self, seconds=0.1):
@@ -47,6 +49,12 @@ class Terminal:
         while text not in self.text:
             assert self.process.poll() is None, self.text[-2000:]
             assert time.monotonic() < end, f"no {text!r} on the screen: {self.text[-6000:]}"
+            self.read()
+
+    def whole(self):
+        """Read one whole screen at least."""
+        self.text = ""
+        while self.text.count(_LAST) < 2:
             self.read()
 
     def type(self, keys):
@@ -86,6 +94,7 @@ def test_worker_sees_pass_and_leaves_with_q(lab):
         with lab.board(1) as board:
             terminal.wait_for("passed 1")
             terminal.wait_for("PASS")
+            terminal.whole()
             assert lab.factory.pool.find(board.mac).did in terminal.text and "operator mode" in terminal.text
             assert "LOW STOCK: 5 licences" in terminal.text and "yield 100.0 %" in terminal.text
             terminal.type("s")
@@ -101,7 +110,7 @@ def test_worker_sees_pass_and_leaves_with_q(lab):
 def test_failure_says_what_to_do_and_r_runs_again(lab):
     with Terminal(lab.config) as terminal, lab.board(1, pull={"REPL": 4}, replug=None) as board:
         terminal.wait_for("failed 1", 60)
-        terminal.wait_for("E2")
+        terminal.whole()
         assert "→" in terminal.text and "faults E2" in terminal.text
         terminal.type("r")
         terminal.wait_for("lane 1 has no board")
