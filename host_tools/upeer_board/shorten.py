@@ -1,6 +1,8 @@
-"""Shortens names that only the firmware itself sees, so that its code takes less RAM: MicroPython keeps every name it meets.
+"""Shortens names that only the firmware itself sees, so that its code takes less RAM: MicroPython keeps every name
+it meets.
 
-Constants (`X = const(1)`) are put where they are used, in other modules too, and go away. Private names (`_x`) of a module are numbered `_a`, `_b` ..., from the most used one on, in every module anew; modules whose
+Constants (`X = const(1)`) are put where they are used, in other modules too, and go away. Private names (`_x`) of a
+module are numbered `_a`, `_b` ..., from the most used one on, in every module anew; modules whose
 classes inherit from one another share their numbers. Parameters become `A0`, `A1` ..., but for those that some call
 names and those of an application's interface. Who reads a traceback of a board finds the names in names.json.
 """
@@ -10,9 +12,9 @@ from __future__ import annotations
 import ast
 import builtins
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import product
-from string import ascii_letters
+from string import ascii_letters, digits
 
 Names = dict[str, dict[str, str]]
 
@@ -22,9 +24,11 @@ _INTERFACE = ("device/api.py", "device/services/", "upeer/aio.py")
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def shorten(sources: dict[str, str]) -> tuple[dict[str, str], Names]:
-    """Return the sources with short names, and {path: {short name: name}}; ValueError if one reaches into another."""
-    trees = {path: ast.parse(source) for path, source in sources.items()}
+def shorten(trees: dict[str, ast.Module], together: Collection[str] = ()) -> Names:
+    """Shorten the names in the trees and return {path: {short name: name}}; ValueError if one reaches into another.
+
+    The modules of `together` are to be one: their private globals get names that no other one of them has.
+    """
     _fold_constants(trees)
     keywords = {
         keyword.arg
@@ -37,65 +41,70 @@ def shorten(sources: dict[str, str]) -> tuple[dict[str, str], Names]:
     groups = _groups(trees)
     _check_apart([{path: trees[path] for path in group} for group in groups])
     names: Names = {}
+    unique = _short_names(digits)
     for group in groups:
         renamed = _private_names([trees[path] for path in group])
         for path in group:
-            _rename(trees[path], renamed)
-            names[path] = {short: name for name, short in renamed.items()}
+            shared = [name for name in _globals(trees[path]) if name in renamed and path in together]
+            own = renamed | {name: next(unique) for name in shared}
+            _rename(trees[path], own)
+            names[path] = {short: name for name, short in own.items()}
     for path, tree in trees.items():
         if not path.startswith(_INTERFACE):
             _shorten_parameters(tree, keywords)
-    return {path: ast.unparse(tree) for path, tree in trees.items()}, names
+    return names
 
 
 def _fold_constants(trees: dict[str, ast.Module]) -> None:
-    """Replace what modules import of one another's constants by the values, and make the constants private."""
-    values: dict[str, dict[str, int]] = {_module(path): _public_constants(tree) for path, tree in trees.items()}
-    values[_COMPAT] = {"MICROPYTHON": True, "const": 0}  # mpy-cross knows const by its name
+    """Put the values of constants in their places, those of other modules' too, and leave the constants out."""
+    values: dict[str, dict[str, int]] = {_module(path): _take_constants(tree) for path, tree in trees.items()}
+    values[_COMPAT] = {"MICROPYTHON": True, "const": 0}
     for path, tree in trees.items():
         if _module(path) == _COMPAT:
             continue
-        own = {name: f"_{name}" for name in values[_module(path)]}
-        found: dict[str, int] = {}
+        found = dict(values[_module(path)])
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and node.module in values:
                 known = values[node.module]
                 found |= {item.asname or item.name: known[item.name] for item in node.names if item.name in known}
                 node.names = [item for item in node.names if item.name not in known]
         found.pop("const", None)
-        _Folder(found, own).visit(tree)
+        trees[path] = _Folder(found).visit(tree)
 
 
 def _module(path: str) -> str:
-    return path[:-3].replace("/", ".")
+    return path.removesuffix(".py").replace("/", ".")
 
 
-def _public_constants(tree: ast.Module) -> dict[str, int]:
-    """Return the public integer constants of a module that has none of the same private name."""
-    private = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    found = {}
-    for node in tree.body:
+def _take_constants(tree: ast.Module) -> dict[str, int]:
+    """Remove the integer constants of a module from it and return them."""
+    found: dict[str, int] = {}
+    for node in list(tree.body):
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and isinstance(node.targets[0], ast.Name):
-            name, call = node.targets[0].id, node.value
-            if isinstance(call.func, ast.Name) and call.func.id == "const" and isinstance(call.args[0], ast.Constant):
-                if isinstance(call.args[0].value, int) and not name.startswith("_") and f"_{name}" not in private:
-                    found[name] = call.args[0].value
+            call = node.value
+            if isinstance(call.func, ast.Name) and call.func.id == "const":
+                value = eval(compile(ast.Expression(call.args[0]), "constant", "eval"), {"__builtins__": {}}, found)
+                if isinstance(value, int):
+                    found[node.targets[0].id] = value
+                    tree.body.remove(node)
     return found
 
 
 class _Folder(ast.NodeTransformer):
-    """Puts values in place of imported constants, and private names in place of a module's own."""
+    """Puts values in place of constants, and leaves out what is not for MicroPython."""
 
-    def __init__(self, values: dict[str, int], own: dict[str, str]) -> None:
+    def __init__(self, values: dict[str, int]) -> None:
         self._values = values
-        self._own = own
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
-        node.id = self._own.get(node.id, node.id)
         return ast.Constant(self._values[node.id]) if node.id in self._values else node
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom | None:
         return node if node.names else None
+
+    def visit_If(self, node: ast.If) -> ast.stmt | list[ast.stmt]:
+        self.generic_visit(node)
+        return node.body if isinstance(node.test, ast.Constant) and node.test.value else node
 
 
 def _groups(trees: dict[str, ast.Module]) -> list[list[str]]:
@@ -123,13 +132,11 @@ def _is_private(name: object) -> bool:
 
 
 def _private_names(trees: list[ast.Module]) -> dict[str, str]:
-    """Return {private name: short name} of what these modules define; mpy-cross does away with constants by itself."""
+    """Return {private name: short name} of what these modules define."""
     uses: Counter[str] = Counter()
-    constants: set[str] = set()
     for tree in trees:
         uses.update(name for name in map(_name_of, ast.walk(tree)) if name and _is_private(name))
-        constants |= _constants(tree)
-    defined = _defined(trees) - constants
+    defined = _defined(trees)
     short = _short_names()
     return {name: next(short) for name, _ in uses.most_common() if name in defined}
 
@@ -145,18 +152,9 @@ def _defined(trees: list[ast.Module]) -> set[str]:
     return found
 
 
-def _constants(tree: ast.Module) -> set[str]:
-    found = set()
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
-            if isinstance(node.value.func, ast.Name) and node.value.func.id == "const":
-                found |= {target.id for target in node.targets if isinstance(target, ast.Name)}
-    return found
-
-
-def _short_names() -> Iterator[str]:
-    for size in (1, 2):
-        for letters in product(ascii_letters, repeat=size):
+def _short_names(alphabet: str = ascii_letters) -> Iterator[str]:
+    for size in (1, 2, 3):
+        for letters in product(alphabet, repeat=size):
             yield "_" + "".join(letters)
 
 

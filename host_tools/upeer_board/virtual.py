@@ -49,7 +49,7 @@ class Settings:
     `datagram_queue` 0 leaves the host's socket buffers as they are; `netns` needs root.
     """
 
-    heap: str = "176K"
+    heap: str = "200K"
     name: str = ""
     link: Path | None = None
     bind: str = ""

@@ -1,4 +1,6 @@
-"""The rest of the module `network`: constants, scanning, options. Loaded when somebody asks; methods take the WLAN first."""
+"""The rest of the module `network`: constants, scanning, options. Loaded when somebody asks; methods take the WLAN
+first.
+"""
 
 import machine
 import network

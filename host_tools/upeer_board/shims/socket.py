@@ -26,19 +26,16 @@ _EAGAIN = 11
 _bind_ip = os.getenv("UPEER_BIND") or ""
 _queue = int(os.getenv("UPEER_QUEUE") or 0)
 _down = False  # set by `network` when the station has no link
-_packed = {}
-_unpacked = {}
+_last_address = _last_packed = _last_sockaddr = _last_unpacked = None
 
 
 def _pack(address):
-    """Return the sockaddr of (ip, port); the last few are kept."""
-    found = _packed.get(address)
-    if found is None:
-        found = _resolve(address[0], address[1])
-        if len(_packed) >= 8:
-            _packed.clear()
-        _packed[address] = found
-    return found
+    """Return the sockaddr of (ip, port); the last one is kept."""
+    global _last_address, _last_packed
+    if address != _last_address:
+        _last_packed = _resolve(address[0], address[1])
+        _last_address = address
+    return _last_packed
 
 
 def _resolve(host, port):
@@ -55,14 +52,12 @@ def _resolve(host, port):
 
 
 def _unpack(sockaddr):
-    """Return (ip, port) of a sockaddr; the last few are kept."""
-    found = _unpacked.get(sockaddr)
-    if found is None:
-        found = ("%d.%d.%d.%d" % tuple(sockaddr[4:8]), sockaddr[2] << 8 | sockaddr[3])
-        if len(_unpacked) >= 8:
-            _unpacked.clear()
-        _unpacked[bytes(sockaddr)] = found
-    return found
+    """Return (ip, port) of a sockaddr; the last one is kept."""
+    global _last_sockaddr, _last_unpacked
+    if sockaddr != _last_sockaddr:
+        _last_unpacked = ("%d.%d.%d.%d" % tuple(sockaddr[4:8]), sockaddr[2] << 8 | sockaddr[3])
+        _last_sockaddr = bytes(sockaddr)
+    return _last_unpacked
 
 
 def getaddrinfo(host, port, *options):
