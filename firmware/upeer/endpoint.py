@@ -221,7 +221,7 @@ class Endpoint:
         busy = ticks_diff(self._busy[source], now)
         if not 0 <= busy <= 2 * _BUDGET_MS:
             busy = 0  # idle, or for so long that ticks wrapped
-        if busy > _BUDGET_MS:
+        if busy > _BUDGET_MS + cost_ms:  # so that what passed at a lower cost is not stopped at the next one
             return False
         self._busy[source] = ticks_add(now, busy + cost_ms)
         return True
