@@ -40,7 +40,6 @@ FILE_SIZE = 1 << 20
 MASTERS = 3
 BOARDS = 3
 LOGIN_S = 30.0
-HEAP = os.environ.get("HEAP", "176K")
 
 
 def upeer(*words: str) -> str:
@@ -104,7 +103,7 @@ class World:
 
     def boot(self, name: str, record: dict[str, Any]) -> VirtualBoard:
         """Boot a virtual board with that licence record."""
-        board = VirtualBoard.start(self.image(name), licence=record, heap=HEAP)
+        board = VirtualBoard.start(self.image(name), licence=record)
         self.boards.append(board)
         return board
 

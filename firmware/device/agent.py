@@ -4,6 +4,9 @@ A shell: it pumps the core (`Registrar`, `Endpoint`) between one UDP socket, the
 about the protocol. What happens seldom is in `link` (the network), `invites` and `late` (dropping modules).
 """
 
+# The sockets are made by `link`, which is loaded late.
+# mypy: disable-error-code="attr-defined"
+
 import asyncio
 import gc
 
@@ -113,7 +116,7 @@ class Agent:
                         break
                     self._take(udp, size)
                 self.flush()
-            except Exception as error:  # a task's top
+            except Exception as error:  # noqa: BLE001 - a task's top
                 self._on_trouble(error)
             await asyncio.sleep_ms(0)
 
@@ -156,7 +159,7 @@ class Agent:
                 self._owner.on_tick()
                 if self.udp:
                     self._tick(ticks_ms())
-            except Exception as error:  # a task's top
+            except Exception as error:  # noqa: BLE001 - a task's top
                 self._on_trouble(error)
                 await asyncio.sleep_ms(_TROUBLE_MS)
 
@@ -185,11 +188,16 @@ class Agent:
             from device.late import drop
 
             drop()
-            try:
-                while not self.endpoint.sessions and len(self._spare) < _SPARES:
-                    self._spare.append(bytearray(self._spare_size))
-            except MemoryError:
-                pass  # then they are made when they are needed
+            if not self.endpoint.sessions:
+                self.fill_spare()
+
+    def fill_spare(self) -> None:
+        """Make the buffers of the next session's channel, if there is room."""
+        try:
+            while len(self._spare) < _SPARES:
+                self._spare.append(bytearray(self._spare_size))
+        except MemoryError:
+            pass  # then they are made when they are needed
 
     def make_room(self) -> None:
         """Drop what passed, for other modules that pass to be loaded."""
@@ -228,7 +236,7 @@ class Agent:
     async def _run_work(self, work) -> None:
         try:
             await self.work(work)
-        except Exception as error:  # a task's top
+        except Exception as error:  # noqa: BLE001 - a task's top
             self._on_trouble(error)
 
     # writing

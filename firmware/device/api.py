@@ -6,11 +6,14 @@
     await device.start()
 """
 
+# The agent is loaded late, so its type is not known here.
+# mypy: disable-error-code="attr-defined"
+
 import asyncio
 import gc
-import network
 
 import machine
+import network
 
 from upeer.clock import ticks_add, ticks_diff, ticks_ms
 from upeer.compat import const
@@ -176,7 +179,7 @@ class Device:
                 session.answer(request_id, 0, handler(connection, data) or b"")
         except LocalError as error:
             session.answer(request_id, _FORBIDDEN, str(error).encode())
-        except Exception as error:  # an application's fault must not end the agent
+        except Exception as error:  # noqa: BLE001 - an application's fault must not end the agent
             print("upeer: command %s failed: %s %s" % (name, type(error).__name__, error))
             session.answer(request_id, _FAILED, b"failed on the device")
 
@@ -202,7 +205,7 @@ class Device:
             return
         except (ProtocolError, EOFError):
             pass  # the peer went away
-        except Exception as error:  # a task's top: one service's fault is not another's
+        except Exception as error:  # noqa: BLE001 - a task's top: one service's fault is not another's
             print("upeer: service %s failed: %s %s" % (name, type(error).__name__, error))
         gc.collect()
         if channel and connection.closed is None:
@@ -221,7 +224,7 @@ class Device:
                     wlan.config(pm=wlan.PM_NONE if is_full else wlan.PM_PERFORMANCE)
             except (AttributeError, ValueError):
                 pass  # a build without power save
-            except Exception as error:  # a task's top
+            except Exception as error:  # noqa: BLE001 - a task's top
                 print("upeer: network: %s %s" % (type(error).__name__, error))
             await asyncio.sleep_ms(_WATCH_MS)
 

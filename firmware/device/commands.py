@@ -3,11 +3,10 @@
 import gc
 import json
 
+from device.memory import load_pairs, save_pairs
 from upeer import VERSION
 from upeer.compat import const
 from upeer.errors import LocalError
-
-from device.memory import load_pairs, save_pairs
 
 _OWNER = const(0)
 _SETUP = const(3)
@@ -22,7 +21,7 @@ def run(device, connection, request_id: int, name: str, data: bytes) -> None:
     if command is None:
         connection.session.answer(request_id, _NOT_FOUND, b"no such command")
     else:
-        connection.session.answer(request_id, 0, command(device, connection, data))
+        connection.session.answer(request_id, 0, command(device, connection, data))  # type: ignore[operator]
 
 
 def _status(device, connection, data: bytes) -> bytes:

@@ -1,4 +1,6 @@
-"""X25519 in slices between other work: the shared secret of a handshake, and the key pair of the next one ahead of need."""
+"""X25519 in slices between other work: the shared secret of a handshake, and the key pair of the next one ahead of
+need.
+"""
 
 import asyncio
 

@@ -1,12 +1,15 @@
-"""How the agent answers invites, from a p2p server or from the local network: find the client, shake hands. Dropped after."""
+"""How the agent answers invites, from a p2p server or from the local network: find the client, shake hands. Dropped
+after.
+"""
 
-import asyncio
-
-from upeer.clock import ticks_ms
-from upeer.endpoint import FROM_LAN, FROM_SERVER
-from upeer.errors import ProtocolError
 
 from device.late import drop
+
+_SETUP = const(3)  # role of a session by setup code
+from upeer.clock import ticks_ms
+from upeer.endpoint import FROM_LAN, FROM_SERVER
+from upeer.compat import const
+from upeer.errors import ProtocolError
 
 
 def on_lan_invite(agent, data: bytes, addr: tuple, now: int) -> None:
@@ -23,7 +26,7 @@ def on_lan_invite(agent, data: bytes, addr: tuple, now: int) -> None:
     def find_row(pairs):
         return pairs.find_lan(invite)
 
-    _handle(agent, parts, find_row, FROM_LAN, way, now)
+    _handle(agent, parts, find_row, way, now)
 
 
 def on_invite(agent, event: tuple, now: int) -> None:
@@ -34,17 +37,17 @@ def on_invite(agent, event: tuple, now: int) -> None:
     def find_row(pairs):
         return pairs.find(token, epoch)
 
-    _handle(agent, (invite_id, key_id, message), find_row, FROM_SERVER, control, now)
+    _handle(agent, (invite_id, key_id, message), find_row, control, now)
 
 
-def _handle(agent, parts: tuple, find_row, source: int, way, now: int) -> None:
+def _handle(agent, parts: tuple, find_row, way, now: int) -> None:
     invite_id, key_id, message = parts
+    source = FROM_LAN if isinstance(way, tuple) else FROM_SERVER
     identity = agent.identity
 
     def find():
-        from upeer.invite import prologue, session_psk
-
         from device.memory import load_pairs
+        from upeer.invite import prologue, session_psk
 
         p2p_key = identity.p2p_keys.get(key_id)
         row = find_row(load_pairs(identity)) if p2p_key else None
@@ -81,6 +84,8 @@ async def _answer(agent, responder, invite_id: bytes, way) -> None:
     except ProtocolError:
         return  # a worthless public key
     drop(("upeer.invite", "upeer.lan", "upeer.pairs", "upeer.x25519", "device.curve", "device.memory"))
+    if responder.user[1] != _SETUP:
+        agent.fill_spare()
     message, session = agent.endpoint.finish_invite(responder, shared, 0, ticks_ms())
     if session:
         agent.connect(session)

@@ -1,4 +1,6 @@
-"""Modules that are loaded for a while: a login, a handshake, a request. Code sits in RAM, so they are dropped when done."""
+"""Modules that are loaded for a while: a login, a handshake, a request. Code sits in RAM, so they are dropped when
+done.
+"""
 
 import gc
 import sys
@@ -32,7 +34,9 @@ SERVICES = ("device.late", "device.services.echo", "device.services.files")
 
 
 def preload() -> None:
-    """Load and drop each module once, before anything else is made: what stays of them, their names, lies together then."""
+    """Load and drop each module once, before anything else is made: what stays of them, their names, lies together
+    then.
+    """
     for name in LATE + SERVICES:
         try:
             __import__(name)

@@ -1,16 +1,17 @@
-"""What the agent does when the network came, went or changed: sockets, own addresses, the masters' names. Dropped after."""
+"""What the agent does when the network came, went or changed: sockets, own addresses, the masters' names. Dropped
+after.
+"""
 
 import asyncio
 import socket
 
+from device.agent import log
+from device.memory import load_pairs, set_keys
+from device.udp import Udp
 from upeer.clock import ticks_ms
 from upeer.enrol import log_out, nat_class, reflexives, restart, set_master, set_tokens
 from upeer.path import HOST, SRFLX
 from upeer.wire import LAN_PORT
-
-from device.agent import log
-from device.memory import load_pairs, set_keys
-from device.udp import Udp
 
 _MAX_CANDIDATES = 4
 # All that logins load, at once: what they leave behind then stands apart from it, and no holes are left in the heap.

@@ -1,14 +1,15 @@
-"""What a device does once, before its agent runs: read the licence, open the list of masters, tidy up. Dropped after."""
+"""What a device does once, before its agent runs: read the licence, open the list of masters, tidy up. Dropped
+after.
+"""
 
 from device.late import drop
 
 
 def load() -> tuple:
     """Return (identity, masters, faults) from the burned licence; ValueError says what to do when it is unusable."""
+    from device.fctry import load as load_record
     from upeer.errors import CryptoError
     from upeer.initstring import open_init_string
-
-    from device.fctry import load as load_record
 
     record, copy, faults = load_record()
     try:

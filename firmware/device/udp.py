@@ -1,7 +1,9 @@
 """A UDP socket of the ESP32 that reads into one buffer and cannot be silenced by a stranger.
 
-A datagram of zero bytes makes the chip's socket report the end of its stream for ever, so on an empty read the socket is
-closed and opened anew on the same port (attack A18). A datagram comes as an object of its own and is copied: `readinto` would
+A datagram of zero bytes makes the chip's socket report the end of its stream for ever, so on an empty read the
+socket is
+closed and opened anew on the same port (attack A18). A datagram comes as an object of its own and is copied:
+`readinto` would
 save that, but it is a stream's method and reads on, into the next datagrams, until its buffer is full.
 """
 
@@ -29,7 +31,7 @@ class Udp:
         self.reopened = 0
         self.unsent = 0
         self._shared = shared
-        self.sock = None
+        self.sock: "socket.socket" = None
         self._open()
 
     def _open(self) -> None:

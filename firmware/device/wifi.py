@@ -1,8 +1,9 @@
 """Joins the station to its network, for as long as it takes, with back-off and jitter. Dropped once it is there."""
 
 import asyncio
-import network
 from random import getrandbits
+
+import network
 
 from upeer.compat import const
 

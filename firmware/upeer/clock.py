@@ -11,9 +11,7 @@ from upeer.compat import MICROPYTHON, const
 _MASK = const(0x3FFFFFFF)
 _HALF = const(0x20000000)
 
-if MICROPYTHON and time.ticks_add(0, -1) == _MASK:
-    from time import ticks_add, ticks_diff, ticks_ms
-else:
+if not (MICROPYTHON and time.ticks_add(0, -1) == _MASK):
 
     def ticks_ms() -> int:
         """Return the time in ms since some fixed point, 0 to 2**30 - 1."""
@@ -26,6 +24,9 @@ else:
     def ticks_add(ticks: int, delta_ms: int) -> int:
         """Return the ticks `delta_ms` after (before, if negative) `ticks`."""
         return (ticks + delta_ms) & _MASK
+
+else:
+    from time import ticks_diff  # type: ignore[assignment,no-redef]
 
 
 def earlier(a, b):

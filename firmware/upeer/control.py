@@ -2,8 +2,8 @@
 
 CONTROL          type (8 bits) | session id (56) | packet number (32) | sealed: kind (8) | request id (16) | body
 ALIVE, ALIVE_OK  type (8) | session id (56) | packet number (32) | tag (128)
-The device uses Control as it is; a server's Session builds on it (`is_server`). Keys are derived when they are needed, so
-that five sessions fit a small heap.
+The device uses Control as it is; a server's Session builds on it (`is_server`). Keys are derived when they are needed,
+so that five sessions fit a small heap.
 """
 
 from struct import pack_into

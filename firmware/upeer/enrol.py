@@ -1,7 +1,7 @@
 """How a device gets in at its servers: when it tries, with which ticket, what it makes of the answer (chapter 4).
 
-The part of `registrar` that a board drops while it is logged in everywhere. A Server waits (`due`), tries (`login`) or is
-in (`control`).
+The part of `registrar` that a board drops while it is logged in everywhere. A Server waits (`due`), tries (`login`) or
+is in (`control`).
 """
 
 from upeer.clock import ticks_add
@@ -101,7 +101,8 @@ def start(registrar, server, now: int) -> None:
     if not server.login:
         registrar.busy += 1
     server.control = server.due = None
-    server.login = Login(identity, (server.role, server.address, server.key, server.ticket), registrar.random_bytes, now)
+    target = (server.role, server.address, server.key, server.ticket)
+    server.login = Login(identity, target, registrar.random_bytes, now)
 
 
 def on_event(registrar, server, event: tuple, now: int) -> None:
@@ -146,7 +147,7 @@ def _on_failure(registrar, server, reason: str, now: int) -> None:
 
 
 def _take_entries(registrar, master, entries: list, now: int) -> None:
-    """Take p2p servers and fresh tickets from a master, and forget those that it no longer names and that are not in."""
+    """Take p2p servers and fresh tickets from a master; forget those that it no longer names and that are not in."""
     addresses = [entry[1] for entry in entries]
     for server in list(registrar.servers):
         if server.source == master.number and server.address not in addresses and not server.control:

@@ -1,4 +1,4 @@
-"""Keeps a device logged in to all its masters and p2p servers (protocol, chapter 4). How it gets in is `enrol`'s affair.
+"""Keeps a device logged in to all its masters and p2p servers (protocol, chapter 4). How it gets in: `enrol`.
 
 The device's shell pumps it through the five doors; what it learns comes out as events:
     ("invite", control, invite_id, client address, key_id, lookup_token, Noise message 1)

@@ -2,7 +2,7 @@
 
 from helpers import load_json, raises, unhex
 
-from upeer import connect, handshake, invite, noise, x25519
+from upeer import connect, handshake, invite, x25519
 from upeer.errors import CryptoError, LocalError, ProtocolError
 from upeer.path import HOST, RELAY, SRFLX
 

@@ -2,7 +2,7 @@
 
 from helpers import load_json, raises, unhex
 
-from upeer import noise, x25519
+from upeer import x25519
 from upeer.crypto import Aead, overhead, sha256
 from upeer.errors import CryptoError, LocalError
 from upeer.noise import NKPSK0, NNPSK0, Noise

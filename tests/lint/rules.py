@@ -6,6 +6,7 @@ PARAMETERS = 5  # beside self
 
 # "file" or "file:Class.function" -> why it may break a size rule. Keep it short; an entry that no longer applies fails.
 EXCEPTIONS = {
+    "upeer/noise.py:Noise.__init__": "what the Noise framework's Initialize takes",
     "upeer/session.py:Session.__init__": "both ends' identities, keys and limits come out of one handshake",
 }
 

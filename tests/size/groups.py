@@ -7,6 +7,23 @@ LOADED_LIMIT = 40 * 1024  # bytes of .mpy; code takes about 1.7 times as much RA
 
 # Loaded for a while and dropped when done, or loaded only on request.
 PASSING = {
+    "upeer/answer.py",  # these down to x25519: device/late.py drops them after a login, a handshake, a request
+    "upeer/enrol.py",
+    "upeer/handshake.py",
+    "upeer/invite.py",
+    "upeer/lan.py",
+    "upeer/noise.py",
+    "upeer/pairs.py",
+    "upeer/x25519.py",
+    "device/commands.py",
+    "device/curve.py",
+    "device/invites.py",
+    "device/late.py",
+    "device/link.py",
+    "device/memory.py",
+    "device/startup.py",
+    "device/store.py",
+    "device/wifi.py",
     "upeer/initstring.py",  # read once at the start
     "upeer/login.py",  # loaded for a login, dropped after it
     "upeer/mtu.py",  # only where both ends allow packets over 1200 bytes

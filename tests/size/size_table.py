@@ -14,14 +14,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import groups
 import mpy_tools
 
+from upeer_board import boards, image
+
 TABLE = Path(__file__).resolve().parent / "table.json"
+_BOARD = "ESP32_GENERIC"
 _SLACK_BYTES = 64  # a module may grow by this much before it must be recorded
 
 
 def measure() -> dict[str, int]:
-    """Return the bytes of .mpy of every module that a device imports, by its path there."""
-    sources = {name: path for name, path in mpy_tools.firmware_sources().items() if name not in groups.HOST_HALF}
-    return {name: mpy_tools.compile_file(path, name).stat().st_size for name, path in sources.items()}
+    """Return the bytes of .mpy, as the image builder ships them, of every module that a device imports."""
+    shipped = image.firmware_files(boards.load_board(_BOARD))
+    modules = {name[4:-4] + ".py": len(data) for name, data in shipped.items() if name.startswith("lib/")}
+    return {name: size for name, size in modules.items() if "/" in name and name not in groups.HOST_HALF}
 
 
 def recorded() -> dict[str, int]:

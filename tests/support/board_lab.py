@@ -124,5 +124,5 @@ def run_echo(lab: Lab, data: bytes, timeout_s: float = 60) -> None:
         async with await client.connect(lab.dids[0]) as connection:
             assert await echo(await connection.open("echo", 1), data) == data
 
-    name = "client-%d" % len(list(lab.folder.glob("client-*")))
+    name = f"client-{len(list(lab.folder.glob('client-*')))}"
     lab.run(work, timeout_s, name=name)
