@@ -1,15 +1,12 @@
-"""How the agent answers invites, from a p2p server or from the local network: find the client, shake hands. Dropped
-after.
-"""
-
+"""How the agent answers an invite from a p2p server or the local network: find the client, shake hands. Dropped after."""
 
 from device.late import drop
+from upeer.clock import ticks_ms
+from upeer.compat import const
+from upeer.endpoint import FROM_LAN, FROM_SERVER
+from upeer.errors import ProtocolError
 
 _SETUP = const(3)  # role of a session by setup code
-from upeer.clock import ticks_ms
-from upeer.endpoint import FROM_LAN, FROM_SERVER
-from upeer.compat import const
-from upeer.errors import ProtocolError
 
 
 def on_lan_invite(agent, data: bytes, addr: tuple, now: int) -> None:
