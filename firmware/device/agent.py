@@ -169,7 +169,7 @@ class Agent:
         self.flush()
         if self.registrar.epoch(now) != self.epoch:
             self.make_room()
-            from device.link import update_tokens
+            from device.memory import update_tokens
 
             update_tokens(self)
             self.flush()  # at once: a client that has just paired comes again

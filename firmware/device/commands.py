@@ -3,7 +3,7 @@
 import gc
 import json
 
-from device.memory import load_pairs, save_pairs
+from device.memory import load_pairs, save_pairs, update_tokens
 from upeer import VERSION
 from upeer.compat import const
 from upeer.errors import LocalError
@@ -72,8 +72,6 @@ def _pair_open(device, connection, data: bytes) -> bytes:
 def _save(device, pairs) -> None:
     save_pairs(device.identity, pairs)
     device.agent.keep_late()
-    from device.link import update_tokens
-
     update_tokens(device.agent)  # before the answer leaves: the client may look us up at once
 
 

@@ -6,10 +6,10 @@ import asyncio
 import socket
 
 from device.agent import log
-from device.memory import load_pairs, set_keys
+from device.memory import set_keys
 from device.udp import Udp
 from upeer.clock import ticks_ms
-from upeer.enrol import log_out, nat_class, reflexives, restart, set_master, set_tokens
+from upeer.enrol import log_out, nat_class, reflexives, restart, set_master
 from upeer.path import HOST, SRFLX
 from upeer.wire import LAN_PORT
 
@@ -65,14 +65,6 @@ async def find_masters(agent, masters: list) -> None:
             agent.unanswered = True
         await asyncio.sleep_ms(0)
     agent.flush()
-
-
-def update_tokens(agent) -> None:
-    """Tell the servers by which tokens clients find us: the pairs changed, or the week, or the time is known now."""
-    now = ticks_ms()
-    agent.epoch = agent.registrar.epoch(now)
-    if agent.epoch:
-        set_tokens(agent.registrar, load_pairs(agent.identity).tokens(agent.epoch), now)
 
 
 def use_keys(agent, event: tuple) -> None:

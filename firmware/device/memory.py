@@ -1,5 +1,6 @@
 """What a device remembers beyond its licence record: newer platform keys, paired clients, flags. Dropped after use."""
 
+from upeer.clock import ticks_ms
 from upeer.compat import const
 
 _KEY_SIZE = const(32)
@@ -82,6 +83,14 @@ def save_pairs(identity, pairs) -> None:
     open_store(identity).set("pairs", saved)
     identity.saved_pairs = saved
     _set_pairing(identity, pairs.is_open)
+
+
+def update_tokens(agent) -> None:
+    """Tell the servers by which tokens clients find us: the pairs changed, or the week, or the time is known now."""
+    now = ticks_ms()
+    agent.epoch = agent.registrar.epoch(now)
+    if agent.epoch:
+        agent.registrar.set_tokens(load_pairs(agent.identity).tokens(agent.epoch), now)
 
 
 def share_bandwidth(identity, on: int) -> None:

@@ -55,14 +55,6 @@ def restart(registrar, now: int) -> None:
         start(registrar, server, now)
 
 
-def set_tokens(registrar, tokens: bytes, now: int) -> None:
-    """Make `tokens` (16 bytes each) what clients find this device by, at every server."""
-    registrar.tokens = tokens
-    for server in registrar.servers:
-        if server.control:
-            server.control.upload_tokens(tokens, now)
-
-
 def log_out(registrar) -> None:
     """Say goodbye everywhere; datagrams to send remain."""
     for server in registrar.servers:

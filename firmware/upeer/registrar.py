@@ -49,6 +49,13 @@ class Registrar:
         """Return the epoch of lookup tokens, 0 before a server told the time."""
         return self.unix_time(now) // _WEEK_S
 
+    def set_tokens(self, tokens: bytes, now: int) -> None:
+        """Make `tokens` (16 bytes each) what clients find this device by, at every server."""
+        self.tokens = tokens
+        for server in self.servers:
+            if server.control:
+                server.control.upload_tokens(tokens, now)
+
     def count(self, role: int = ROLE_MASTER) -> int:
         """Return how many servers of that role the device is logged in to."""
         count = 0

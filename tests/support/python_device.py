@@ -227,7 +227,7 @@ class PythonDevice:
 
     def _update_tokens(self) -> None:
         if self._epoch:
-            enrol.set_tokens(self.registrar, self.identity.pairs.tokens(self._epoch), ticks_ms())
+            self.registrar.set_tokens(self.identity.pairs.tokens(self._epoch), ticks_ms())
 
     # commands
 
