@@ -1,4 +1,4 @@
-"""How the agent answers an invite, from a p2p server or the local network: find the client, shake hands. Then dropped."""
+"""How the agent answers an invite, from a p2p server or from the local network. Dropped after."""
 
 from device.late import drop
 from upeer.clock import ticks_ms
