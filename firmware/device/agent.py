@@ -221,7 +221,8 @@ class Agent:
         return self.endpoint.ephemeral is not None
 
     def begin(self, work) -> None:
-        """Run a coroutine that uses modules which pass."""
+        """Run a coroutine that uses modules which pass: they stay from now on until it ends."""
+        self._working += 1
         asyncio.create_task(self._run_work(work))
 
     async def work(self, work):
@@ -230,14 +231,19 @@ class Agent:
         try:
             return await work
         finally:
-            self._working -= 1
-            self._late_until = ticks_ms()
+            self._end_work()
 
     async def _run_work(self, work) -> None:
         try:
-            await self.work(work)
+            await work
         except Exception as error:  # noqa: BLE001 - a task's top
             self._on_trouble(error)
+        finally:
+            self._end_work()
+
+    def _end_work(self) -> None:
+        self._working -= 1
+        self._late_until = ticks_ms()
 
     # writing
 
