@@ -30,7 +30,6 @@ _SPARES = const(2)
 _LATE_MS = const(1000)  # modules that pass are kept this long: more may need them
 _STRANGER_MS = const(62)  # of the budget of invites, before anything is loaded for one from the local network
 _NEXT_KEY_MS = const(3000)  # the first moments of a session are its own
-_SETUP = const(3)  # role of a session by setup code
 _ROLES = ("", "master", "p2p")
 _PATHS = ("lan", "direct", "direct", "relay")
 
@@ -324,6 +323,4 @@ class Agent:
         session.connection = DeviceConnection(session, self)
         self._ephemeral_at = ticks_add(ticks_ms(), _NEXT_KEY_MS)
         session.new_ring = self._new_ring
-        if session.connection.role == _SETUP:
-            self._spare.clear()  # it pairs, and has no channels
         self._owner.on_connection(session.connection)

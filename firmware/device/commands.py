@@ -3,7 +3,7 @@
 import gc
 import json
 
-from device.memory import load_pairs, save_pairs, update_tokens
+from device.memory import change_pairs, load_pairs, update_tokens
 from upeer import VERSION
 from upeer.compat import const
 from upeer.errors import LocalError
@@ -51,28 +51,33 @@ def _pair(device, connection, data: bytes) -> bytes:
     client_id = data[:8]
     if connection.role != _SETUP or len(client_id) != 8:
         raise LocalError("pairing needs a session by setup code")
-    from upeer.invite import pair_key
-
-    pairs = load_pairs(device.identity)
-    role = pairs.add(client_id, pair_key(connection.session.exporter, device.did, client_id), data[8:])
-    _save(device, pairs)
+    role = _change(device, _pairing(device.did, connection.session.exporter, client_id, data[8:]))
     print("upeer: paired, role %d" % role)
     return bytes((role,))
+
+
+def _pairing(did: str, exporter: bytes, client_id: bytes, name: bytes):
+    def add(pairs):
+        from upeer.invite import pair_key
+
+        return pairs.add(client_id, pair_key(exporter, did, client_id), name)
+
+    return add
 
 
 def _pair_open(device, connection, data: bytes) -> bytes:
     if connection.role != _OWNER:
         raise LocalError("only the owner opens pairing")
-    pairs = load_pairs(device.identity)
-    pairs.open()
-    _save(device, pairs)
+    _change(device, lambda pairs: pairs.open())
     return b""
 
 
-def _save(device, pairs) -> None:
-    save_pairs(device.identity, pairs)
+def _change(device, change):
+    """Change the pairs, and tell the servers before the answer leaves: the client may look us up at once."""
+    result = change_pairs(device.identity, change)
     device.agent.keep_late()
-    update_tokens(device.agent)  # before the answer leaves: the client may look us up at once
+    update_tokens(device.agent)
+    return result
 
 
 _COMMANDS = {"status": _status, "pair": _pair, "pair-open": _pair_open}

@@ -2,11 +2,8 @@
 
 from device.late import drop
 from upeer.clock import ticks_ms
-from upeer.compat import const
 from upeer.endpoint import FROM_LAN, FROM_SERVER
 from upeer.errors import ProtocolError
-
-_SETUP = const(3)  # role of a session by setup code
 
 
 def on_lan_invite(agent, data: bytes, addr: tuple, now: int) -> None:
@@ -81,8 +78,6 @@ async def _answer(agent, responder, invite_id: bytes, way) -> None:
     except ProtocolError:
         return  # a worthless public key
     drop(("upeer.invite", "upeer.lan", "upeer.pairs", "upeer.x25519", "device.curve", "device.memory"))
-    if responder.user[1] != _SETUP:
-        agent.fill_spare()
     message, session = agent.endpoint.finish_invite(responder, shared, 0, ticks_ms())
     if session:
         agent.connect(session)

@@ -69,7 +69,7 @@ def set_keys(identity, key_id: int, crc_key: bytes, p2p_key: bytes) -> bool:
 
 
 def load_pairs(identity):
-    """Return the paired clients; `save_pairs` makes what was changed in them last."""
+    """Return the paired clients; `change_pairs` changes them for good."""
     from upeer.invite import setup_key
     from upeer.pairs import Pairs
 
@@ -77,12 +77,21 @@ def load_pairs(identity):
     return Pairs(setup_key(code, identity.did) if code else None, identity.saved_pairs)
 
 
-def save_pairs(identity, pairs) -> None:
-    """Store the paired clients as they are now."""
+def change_pairs(identity, change):
+    """Load the paired clients, let change(pairs) change them, store them and return what it returned."""
+    from device.late import drop
+
+    pairs = load_pairs(identity)
+    result = change(pairs)
     saved = pairs.save()
+    is_open = pairs.is_open
+    pairs = change = None
+    drop(("upeer.pairs", "upeer.invite"))  # the store takes their room
     open_store(identity).set("pairs", saved)
     identity.saved_pairs = saved
-    _set_pairing(identity, pairs.is_open)
+    _set_pairing(identity, is_open)
+    drop(("device.store",))
+    return result
 
 
 def update_tokens(agent) -> None:

@@ -16,7 +16,7 @@ from upeer.errors import CryptoError
 
 _INDEX = "~"
 NAME_SIZE = 14  # NVS keys have up to 15 characters
-VALUE_SIZE = 1900  # two of them, sealed, fit the 4000-byte blobs of every NVS version with room to spare
+VALUE_SIZE = 1300  # 16 paired clients; a blob of every NVS version
 
 
 class Store:
@@ -56,7 +56,7 @@ class Store:
         return self._newest(name)[2]
 
     def set(self, name: str, value: bytes) -> None:
-        """Store up to 1900 bytes; when this returns they survive a power cut."""
+        """Store up to 1300 bytes; when this returns they survive a power cut."""
         if not 0 < len(name) <= NAME_SIZE or "\n" in name or len(value) > VALUE_SIZE:
             raise ValueError("bad name or value too long")
         if name != _INDEX:
