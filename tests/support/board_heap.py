@@ -1,3 +1,3 @@
 """The heap of the virtual boards that end-to-end tests boot: one place, to be cut down with the agent."""
 
-HEAP = "512K"
+HEAP = "256K"
