@@ -74,6 +74,7 @@ def _test_flash(options: dict) -> tuple:
 
 def _test_ram(options: dict) -> tuple:
     """Fill most of the free heap with patterns and look at them again."""
+    patterns = b"\x55" * 1024, b"\xaa" * 1024  # made while there is room
     free = gc.mem_free()
     blocks = []
     try:
@@ -81,7 +82,7 @@ def _test_ram(options: dict) -> tuple:
             blocks.append(bytearray(1024))
     except MemoryError:
         pass  # that was all
-    for pattern in (b"\x55" * 1024, b"\xaa" * 1024):
+    for pattern in patterns:
         for block in blocks:
             block[:] = pattern
         for block in blocks:

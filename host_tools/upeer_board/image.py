@@ -150,9 +150,16 @@ def firmware_sources(exclude: Collection[str] = ()) -> dict[str, str]:
 
 def shipped_sources(exclude: Collection[str] = ()) -> tuple[dict[str, str], shorten.Names]:
     """Return the same as they are put into an image, shortened and bundled, and the names that they had."""
-    trees = {path: ast.parse(source) for path, source in firmware_sources(exclude).items()}
+    trees = {path: _parse(path, source) for path, source in firmware_sources(exclude).items()}
     names = shorten.shorten(trees, bundle.STEADY)
     return {path: ast.unparse(ast.fix_missing_locations(tree)) for path, tree in bundle.bundle(trees).items()}, names
+
+
+def _parse(path: str, source: str) -> ast.Module:
+    try:
+        return ast.parse(source)
+    except SyntaxError as error:
+        raise ValueError(f"{Path(path).name}: SyntaxError: {error.msg}, line {error.lineno}") from None
 
 
 def board_module(board: Board) -> str:

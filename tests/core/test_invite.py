@@ -121,7 +121,8 @@ def test_initiator_and_responder_give_the_known_answers():
 def test_a_message_1_that_is_not_authentic_dies_before_any_curve_work():
     calls = []
     real = x25519.shared_secret
-    x25519.shared_secret = lambda *args: calls.append(args) or real(*args)
+    # Our own key pairs, made with BASE on MicroPython, do not count.
+    x25519.shared_secret = lambda ours, theirs: (theirs != x25519.BASE and calls.append(theirs)) or real(ours, theirs)
     try:
         message = H["message_1"]
         for wrong in (message[:-1] + bytes((message[-1] ^ 1,)), message[1:], message[:31], b"", bytes(80)):
