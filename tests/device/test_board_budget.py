@@ -1,0 +1,61 @@
+"""The budget of a device on a real board: three masters, a pairing, sessions, all in 176 KiB of heap."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import board_lab
+import groups
+import pytest
+
+pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("micropython")]
+
+GATE = "176K"
+APP = Path(__file__).parent / "board_app"
+
+
+@pytest.fixture
+def lab(tmp_path):
+    made = board_lab.Lab(tmp_path)
+    with made.serve():
+        yield made
+
+
+def test_agent_with_three_masters_echoes_64_kib_in_the_gate(lab):
+    with lab.board(heap=GATE) as board:
+        board_lab.run_echo(lab, os.urandom(65536))
+        assert "MemoryError" not in board.output
+
+
+def test_what_stays_loaded_with_a_session_is_what_the_size_table_says(lab):
+    async def work(client):
+        await lab.pair(client)
+        async with await client.connect(lab.dids[0]) as connection:
+            await board_lab.echo(await connection.open("echo", 1), b"something")
+            await asyncio.sleep(5)  # the next handshake's key pair is made, and what made it dropped
+            status, answer = await connection.command("modules")
+            assert status == 0
+            return {name.replace(".", "/") + ".py" for name in bytes(answer).decode().split()}
+
+    with lab.board(lab.build(app=APP), heap="256K"):
+        loaded = lab.run(work)
+    assert "device/core.py" in loaded and "upeer/session.py" in loaded
+    assert loaded & groups.PASSING == set()
+
+
+def test_twenty_sessions_in_a_row_leave_the_heap_as_it_was(lab):
+    data = os.urandom(4096)
+
+    async def session(client):
+        async with await client.connect(lab.dids[0]) as connection:
+            assert await board_lab.echo(await connection.open("echo", 1), data) == data
+            return int(bytes((await connection.command("heap"))[1]))
+
+    async def work(client):
+        await lab.pair(client)
+        return [await session(client) for _ in range(20)]
+
+    with lab.board(lab.build(app=APP), heap=GATE) as board:
+        used = lab.run(work, 100)
+        assert "out of memory" not in board.output
+    assert min(used[15:]) <= min(used[8:12]) + 256, used  # the answers to the last 8 invites are kept
