@@ -1,63 +1,91 @@
-"""The clients a device is paired with."""
+"""Rows of paired clients: roles, storage, tokens, what opens and closes pairing."""
 
 from helpers import raises
 
-from upeer.errors import LocalError
+from upeer.errors import LocalError, ProtocolError
 from upeer.invite import SETUP_CLIENT_ID, lookup_token
 from upeer.pairs import OWNER, SETUP, USER, Pairs
 
 SETUP_KEY = b"s" * 32
 KEY = b"k" * 32
-PHONE = b"client 1"
-TABLET = b"client 2"
+OTHER = b"o" * 32
+EPOCH = 2976
 
 
-def test_first_client_is_the_owner_and_closes_pairing():
+def paired():
     pairs = Pairs(SETUP_KEY)
-    assert pairs.find(lookup_token(SETUP_KEY, 7), 7)[:2] == (SETUP_CLIENT_ID, SETUP)
-    assert pairs.add(PHONE, KEY, b"phone") == OWNER
-    assert pairs.find(lookup_token(SETUP_KEY, 7), 7) is None
-    raises(LocalError, pairs.add, TABLET, KEY, b"tablet")
+    pairs.add(b"client 1", KEY, b"phone")
+    return pairs
+
+
+def test_first_to_pair_is_the_owner_and_closes_pairing():
+    pairs = Pairs(SETUP_KEY)
+    assert pairs.is_open
+    assert pairs.add(b"client 1", KEY, b"phone") == OWNER
+    assert not pairs.is_open
+    raises(LocalError, pairs.add, b"client 2", OTHER, b"")
 
 
 def test_owner_opens_pairing_for_one_more():
-    pairs = Pairs(SETUP_KEY)
-    pairs.add(PHONE, KEY, b"phone")
+    pairs = paired()
     pairs.open()
-    assert pairs.add(TABLET, b"t" * 32, b"tablet") == USER
-    assert not pairs.is_open
+    assert pairs.add(b"client 2", OTHER, b"") == USER
+    assert not pairs.is_open and len(pairs.rows) == 2
 
 
-def test_tokens_are_those_of_three_epochs_and_find_their_row():
-    pairs = Pairs(None)
-    pairs.add(PHONE, KEY, b"phone")
-    tokens = pairs.tokens(100)
-    assert tokens == lookup_token(KEY, 99) + lookup_token(KEY, 100) + lookup_token(KEY, 101)
-    assert pairs.find(tokens[32:], 100)[0] == PHONE
-    assert pairs.find(lookup_token(KEY, 102), 100) is None
+def test_same_client_pairs_again_with_a_new_key():
+    pairs = paired()
+    pairs.open()
+    pairs.add(b"client 1", OTHER, b"phone")
+    assert [row[2] for row in pairs.rows] == [OTHER]
 
 
-def test_saved_pairs_come_back():
-    pairs = Pairs(SETUP_KEY)
-    pairs.add(PHONE, KEY, b"phone")
+def test_refused_pairing_leaves_the_pair_there_was():
+    pairs = paired()
+    raises(LocalError, pairs.add, b"client 1", OTHER, b"")
+    assert [row[2] for row in pairs.rows] == [KEY]
+
+
+def test_rows_survive_storage():
+    pairs = paired()
     again = Pairs(SETUP_KEY, pairs.save())
-    assert again.rows == [(PHONE, OWNER, KEY, b"phone")] and not again.is_open
-    again.remove(PHONE)
-    assert Pairs(SETUP_KEY, again.save()).rows == []
+    assert again.rows == pairs.rows and not again.is_open
+    assert Pairs(SETUP_KEY, Pairs(SETUP_KEY).save()).is_open
 
 
-def test_refused_pairing_keeps_the_pair_there_was():
-    pairs = Pairs(SETUP_KEY)
-    pairs.add(PHONE, KEY, b"phone")
-    raises(LocalError, pairs.add, PHONE, bytes(32), b"thief")
-    assert pairs.rows == [(PHONE, OWNER, KEY, b"phone")]
+def test_stored_rows_cut_short_are_a_fault():
+    raises(ProtocolError, Pairs, SETUP_KEY, paired().save()[:-1])
 
 
-def test_pairs_and_names_are_bounded():
-    pairs = Pairs(SETUP_KEY)
+def test_sixteen_clients_fit_and_no_more():
+    pairs = Pairs(None)
     for number in range(16):
         pairs.open()
-        pairs.add(b"client%02d" % number, KEY, b"n" * 99)
+        pairs.add(b"client%02d" % number, KEY, b"x" * 40)
     pairs.open()
-    raises(LocalError, pairs.add, TABLET, KEY, b"one too many")
-    assert len(pairs.rows) == 16 and len(pairs.rows[0][3]) == 32
+    raises(LocalError, pairs.add, b"client17", KEY, b"")
+    assert len(pairs.save()) <= 1300
+
+
+def test_tokens_of_the_week_and_its_neighbours_find_the_row():
+    pairs = paired()
+    for epoch in (EPOCH - 1, EPOCH, EPOCH + 1):
+        assert pairs.find(lookup_token(KEY, epoch), EPOCH)[0] == b"client 1"
+    assert pairs.find(lookup_token(KEY, EPOCH + 2), EPOCH) is None
+    assert pairs.find(bytes(16), EPOCH) is None
+    assert len(pairs.tokens(EPOCH)) == 3 * 16
+
+
+def test_setup_code_serves_while_pairing_is_open_only():
+    pairs = Pairs(SETUP_KEY)
+    token = lookup_token(SETUP_KEY, EPOCH)
+    assert pairs.find(token, EPOCH)[:2] == (SETUP_CLIENT_ID, SETUP)
+    pairs.add(b"client 1", KEY, b"")
+    assert pairs.find(token, EPOCH) is None
+    assert Pairs(None).tokens(EPOCH) == b""
+
+
+def test_removed_client_is_not_found():
+    pairs = paired()
+    pairs.remove(b"client 1")
+    assert pairs.find(lookup_token(KEY, EPOCH), EPOCH) is None
