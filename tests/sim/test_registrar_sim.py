@@ -1,4 +1,4 @@
-"""A device's Registrar against three real nodes, in memory and virtual time: death, return, tickets, tokens, revocation."""
+"""A device's Registrar against three real nodes in virtual time: death, return, tickets, tokens, revocation."""
 
 from typing import Any
 
@@ -168,7 +168,7 @@ def test_network_change_logs_in_anew_everywhere(world):
 def test_p2p_servers_are_bounded_and_a_failing_one_makes_room(world):
     registrar = world.registrar
     master = registrar.servers[0]
-    entries = [(number, ("198.51.100.%d" % number, 9), bytes([number]) * 32, b"ticket") for number in range(1, 9)]
+    entries = [(number, (f"198.51.100.{number}", 9), bytes([number]) * 32, b"ticket") for number in range(1, 9)]
     enrol.on_event(registrar, master, ("servers", entries), world.now)
     others = [server for server in registrar.servers if server.role == ROLE_P2P]
     assert len(others) == 4
