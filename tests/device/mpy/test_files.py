@@ -1,0 +1,158 @@
+"""The files service on a small LittleFS: whole files or none, a full disk, what a power cut left behind."""
+
+import asyncio
+import os
+from binascii import hexlify
+from hashlib import sha256
+
+import vfs
+
+from device.services import files
+
+_BLOCK = 512
+_BLOCKS = 32
+
+
+class Disk:
+    """A RAM disk of 16 KiB."""
+
+    def __init__(self):
+        self.data = bytearray(_BLOCK * _BLOCKS)
+
+    def readblocks(self, block, buf, offset=0):
+        at = block * _BLOCK + offset
+        buf[:] = self.data[at : at + len(buf)]
+
+    def writeblocks(self, block, buf, offset=0):
+        at = block * _BLOCK + offset
+        self.data[at : at + len(buf)] = buf
+
+    def ioctl(self, command, arg):
+        return {4: _BLOCKS, 5: _BLOCK}.get(command, 0)
+
+
+class Connection:
+    role = 0
+    closed = None
+
+
+class Channel:
+    """Plays one request of a client, and keeps the answer."""
+
+    def __init__(self, request):
+        self.connection = Connection()
+        self.request = request
+        self.at = 0
+        self.answer = b""
+        self.is_closed = False
+
+    async def readline(self, limit=256):
+        end = self.request.index(b"\n", self.at) + 1
+        line = self.request[self.at : end]
+        self.at = end
+        return line
+
+    async def readinto(self, buf):
+        part = self.request[self.at : self.at + len(buf)]
+        buf[: len(part)] = part
+        self.at += len(part)
+        return len(part)
+
+    async def write(self, data):
+        self.answer += bytes(data)
+
+    def close(self):
+        self.is_closed = True
+
+    def reset(self, code=8):
+        self.is_closed = True
+
+
+def serve(request):
+    """Return what the service answers."""
+    channel = Channel(request)
+    asyncio.run(files.serve(channel))
+    assert channel.is_closed
+    return channel.answer
+
+
+def put(name, data, digest=None):
+    digest = digest or hexlify(sha256(data).digest())
+    return serve(b"PUT %d %s\n" % (len(data), name) + data + digest + b"\n")
+
+
+def on_fresh_disk(work):
+    """Run work() with an empty disk at the service's root."""
+    disk = Disk()
+    vfs.VfsLfs2.mkfs(disk)
+    vfs.mount(disk, files.ROOT)
+    try:
+        work()
+    finally:
+        vfs.umount(files.ROOT)
+
+
+def names():
+    return sorted([entry[0] for entry in os.ilistdir(files.ROOT)])
+
+
+def test_file_is_kept_whole_and_listed_with_its_hash():
+    def work():
+        data = bytes(range(256)) * 8
+        assert put(b"a.bin", data).startswith(b"OK ")
+        assert serve(b"GET a.bin\n") == b"OK 2048\n" + data + hexlify(sha256(data).digest()) + b"\n"
+        assert serve(b"LIST\n") == b"OK\n%s 2048 a.bin\n" % hexlify(sha256(data).digest())
+
+    on_fresh_disk(work)
+
+
+def test_wrong_hash_leaves_the_old_file():
+    def work():
+        put(b"a.bin", b"old")
+        assert put(b"a.bin", b"new", b"0" * 64).startswith(b"ERR 5 ")
+        assert serve(b"GET a.bin\n").startswith(b"OK 3\nold")
+        assert names() == ["a.bin"]
+
+    on_fresh_disk(work)
+
+
+def test_full_disk_is_an_error_and_leaves_nothing_behind():
+    def work():
+        put(b"a.bin", b"old")
+        assert put(b"big.bin", bytes(17000)).startswith(b"ERR 28 ")
+        assert names() == ["a.bin"]
+        assert put(b"b.bin", b"there is room again").startswith(b"OK ")
+
+    on_fresh_disk(work)
+
+
+def test_upload_that_ends_early_leaves_nothing_behind():
+    def work():
+        assert serve(b"PUT 1000 a.bin\nonly this").startswith(b"ERR 5 ")
+        assert names() == []
+
+    on_fresh_disk(work)
+
+
+def test_parts_of_interrupted_uploads_are_removed_at_the_start():
+    def work():
+        os.mkdir(files.ROOT + "/folder")
+        for path in ("/a.part", "/folder/b.part", "/folder/keep"):
+            with open(files.ROOT + path, "wb") as file:
+                file.write(b"x")
+        files.remove_parts()
+        assert names() == ["folder"]
+        assert [entry[0] for entry in os.ilistdir(files.ROOT + "/folder")] == ["keep"]
+
+    on_fresh_disk(work)
+
+
+def test_paths_do_not_lead_out_and_guests_do_not_write():
+    def work():
+        assert serve(b"GET ../main.py\n").startswith(b"ERR 22 ")
+        Connection.role = 2
+        assert put(b"a.bin", b"x").startswith(b"ERR 1 ")
+        Connection.role = 0
+        assert names() == []
+
+    on_fresh_disk(work)
