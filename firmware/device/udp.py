@@ -1,10 +1,9 @@
 """A UDP socket of the ESP32 that reads into one buffer and cannot be silenced by a stranger.
 
-A datagram of zero bytes makes the chip's socket report the end of its stream for ever, so on an empty read the
-socket is
-closed and opened anew on the same port (attack A18). A datagram comes as an object of its own and is copied:
-`readinto` would
-save that, but it is a stream's method and reads on, into the next datagrams, until its buffer is full.
+A datagram of zero bytes makes the chip's socket report the end of its stream for ever, so on an empty read the socket
+is closed and opened anew on the same port (attack A18). A datagram comes as an object of its own and is copied:
+`readinto` would save that, but it is a stream's method and reads on, into the next datagrams, until its buffer is
+full.
 """
 
 import errno

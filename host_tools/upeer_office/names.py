@@ -14,7 +14,6 @@ LAST_SERIAL = 999_999
 SETUP_CODE_SIZE = 10
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_CROCKFORD_VALUES = {letter: value for value, letter in enumerate(_CROCKFORD)} | {"I": 1, "L": 1, "O": 0}
 _DID = re.compile(r"([A-Z]{4})-([0-9]{6})-([A-Z]{5})")
 _ID = re.compile(r"(.{17}),([A-Z]{6})")
 _CHECK_COUNT = 5
@@ -68,22 +67,6 @@ def encode_setup_code(code: bytes) -> str:
     number = int.from_bytes(code, "big")
     text = "".join(_CROCKFORD[number >> shift & 31] for shift in range(75, -1, -5))
     return "-".join(text[start : start + 4] for start in range(0, 16, 4))
-
-
-def decode_setup_code(text: str) -> bytes:
-    """Return the 10 bytes of a setup code; hyphens and spaces may be left out, O is 0, I and L are 1."""
-    letters = text.upper().replace("-", "").replace(" ", "")
-    if len(letters) != 16 or any(letter not in _CROCKFORD_VALUES for letter in letters):
-        raise OfficeError("this is no setup code", "type the 16 letters and digits of the label", USAGE)
-    number = 0
-    for letter in letters:
-        number = number << 5 | _CROCKFORD_VALUES[letter]
-    return number.to_bytes(SETUP_CODE_SIZE, "big")
-
-
-def setup_key(code: bytes, did: str) -> bytes:
-    """Return the key (32 bytes) that stands where the pair key stands, in the first pairing."""
-    return derive(code + bytes(16 - SETUP_CODE_SIZE), b"setup", did.encode())
 
 
 def _letters(digest: bytes, count: int) -> str:

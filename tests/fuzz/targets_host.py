@@ -82,11 +82,6 @@ def office_names(data: bytes) -> None:
     names.parse_id(data.decode("latin-1"))
 
 
-@target("office.setup_code", allowed=(OfficeError,), seeds=[b"0123-4567-89AB-CDEF"], max_size=40)
-def office_setup_code(data: bytes) -> None:
-    names.decode_setup_code(data.decode("latin-1"))
-
-
 @target("office.address", allowed=(OfficeError,), seeds=[b"127.0.0.1:7000", b"host.example:1"], max_size=60)
 def office_address(data: bytes) -> None:
     platforms.parse_address(data.decode("latin-1"))

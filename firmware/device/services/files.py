@@ -1,10 +1,9 @@
 """Files of the device below one folder: get, put, list and remove, each with SHA-256.
 
 One request a stream: a line `GET path`, `PUT size path`, `LIST path` or `DEL path`. Answers begin with `OK ...` or
-`ERR code text`.
-GET: `OK size`, the bytes, then their hash in hex as a last line. PUT: the bytes and a hash line follow the request;
-the file takes
-its name only once the hash matches. LIST: lines `hash size path`. Codes are errno numbers, 5 (EIO) for a wrong hash.
+`ERR code text`. GET: `OK size`, the bytes, then their hash in hex as a last line. PUT: the bytes and a hash line
+follow the request; the file takes its name only once the hash matches. LIST: lines `hash size path`. Codes are errno
+numbers, 5 (EIO) for a wrong hash.
 """
 
 import os
