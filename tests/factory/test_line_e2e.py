@@ -77,7 +77,7 @@ def test_board_comes_blank_and_leaves_proved(lab):
             assert (first["mac"], first["again"], first["code"]) == (board.mac, False, "")
             assert station.stop() == 0
         with lab.station("--runs", "1") as station:
-            assert station.process.wait(60) == 0
+            assert station.process.wait(60) == 0, (station.rows, station.errors)
     again = station.runs[-1]
     assert (again["ok"], again["again"], again["did"], again["bytes_written"]) == (True, True, first["did"], 0)
     lab.check([board])
