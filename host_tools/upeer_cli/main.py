@@ -14,6 +14,7 @@ import click
 
 from upeer_cli import exit_codes
 from upeer_cli.common import UserError, as_user_error, examples, fail, json_option, one_line, report
+from upeer_cli.hardening import forbid_core_dumps
 
 # command: (module:attribute, one line for `upeer --help`)
 COMMANDS = {
@@ -115,7 +116,8 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def main() -> None:
-    """Run the command line and leave the process with its exit code."""
+    """Run the command line and leave the process with its exit code; no crash leaves a core dump."""
+    forbid_core_dumps()
     sys.exit(run())
 
 
