@@ -1,19 +1,25 @@
 """A real PostgreSQL server for tests: made in a folder of its own, on a Unix socket only, gone afterwards.
 
-initdb refuses root, so as root the server runs as an unprivileged user. `missing_reason` says why there is none.
+This file run as a program is the server's keeper: when its stdin ends, because the tests are over or were killed, it
+stops the server and removes the folder. initdb refuses root, so as root the server runs as an unprivileged user.
+`missing_reason` says why there is none.
 """
 
 import os
 import pwd
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 _USERS = ("postgres", "nobody")
 _TIMEOUT_S = 60
+_READY = "ready\n"
 
 
 def find_programs() -> Path | None:
@@ -35,23 +41,15 @@ def missing_reason() -> str | None:
 @contextmanager
 def postgres() -> Iterator[str]:
     """Run a server; yield the address of its database without the name: add `&dbname=...` or use `new_database`."""
-    programs = find_programs()
-    assert programs is not None
     folder = Path(tempfile.mkdtemp(prefix="upeer-pg-"))
-    user = _user()
-    if user:
-        shutil.chown(folder, user.pw_name)
-    data = folder / "data"
-    start = f"-c listen_addresses= -k {folder} -c fsync=on"
-    try:
-        _run([programs / "initdb", "-D", data, "-A", "trust", "-U", "line", "-E", "UTF8", "--no-locale"], user)
-        _run([programs / "pg_ctl", "-D", data, "-o", start, "-w", "-l", folder / "log", "start"], user)
-        try:
-            yield f"postgresql:///postgres?host={folder}&user=line"
-        finally:
-            _run([programs / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop"], user)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    pipe = subprocess.PIPE
+    command = [sys.executable, __file__, str(folder)]
+    # A session of its own: Ctrl-C and whatever else ends the tests' group reaches the keeper by its stdin alone.
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as keeper:
+        assert keeper.stdout is not None
+        if keeper.stdout.readline() != _READY:
+            raise RuntimeError(keeper.communicate()[1][-400:])
+        yield _address(folder)
 
 
 def new_database(server: str, name: str) -> str:
@@ -74,13 +72,75 @@ def _user() -> pwd.struct_passwd | None:
     raise RuntimeError("no unprivileged user to run PostgreSQL as")
 
 
-def _run(command: list[object], user: pwd.struct_passwd | None) -> None:
-    extra = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
+def _address(folder: Path) -> str:
+    return f"postgresql:///postgres?host={folder}&user=line"
+
+
+def _keep(folder: Path) -> None:
+    """Run a server in a folder until stdin ends, then leave nothing of it."""
+    programs = find_programs()
+    assert programs is not None
+    user = _user()
+    try:
+        if user:
+            shutil.chown(folder, user.pw_name)
+        data = folder / "data"
+        _make_database(
+            [programs / "initdb", "-D", data, "-A", "trust", "-U", "line", "-E", "UTF8", "--no-locale"], user
+        )
+        options = ["-c", "listen_addresses=", "-k", folder, "-c", "fsync=on"]
+        server = subprocess.Popen(
+            [programs / "postgres", "-D", data, *options],
+            stdin=subprocess.DEVNULL, stdout=(folder / "log").open("wb"), stderr=subprocess.STDOUT, **_as_user(user),
+        )  # fmt: skip
+        try:
+            _wait_until_ready(server, folder)
+            print(_READY, end="", flush=True)
+            sys.stdin.read()
+        finally:
+            _stop(server)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_database(command: list[object], user: pwd.struct_passwd | None) -> None:
     text = [str(part) for part in command]
-    env = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C"}
-    done = subprocess.run(
-        text, cwd="/", env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        timeout=_TIMEOUT_S, check=False, **extra,
-    )  # fmt: skip
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    done = subprocess.run(text, timeout=_TIMEOUT_S, check=False, **pipes, **_as_user(user))
     if done.returncode:
         raise RuntimeError(f"{text[0]}: {done.stderr.decode(errors='replace')[-400:]}")
+
+
+def _wait_until_ready(server: subprocess.Popen[bytes], folder: Path) -> None:
+    import psycopg
+
+    end = time.monotonic() + _TIMEOUT_S
+    while True:
+        try:
+            psycopg.connect(_address(folder)).close()
+            return
+        except psycopg.OperationalError as error:
+            if server.poll() is not None or time.monotonic() > end:
+                raise RuntimeError((folder / "log").read_text(errors="replace")[-400:]) from error
+            time.sleep(0.05)
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    """Have the server end at once; SIGQUIT is its immediate shutdown."""
+    server.send_signal(signal.SIGQUIT)
+    try:
+        server.wait(_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+
+
+def _as_user(user: pwd.struct_passwd | None) -> dict[str, object]:
+    """Return what Popen wants in order to run a program as another user, in a small environment."""
+    extra = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
+    env = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C"}
+    return {"cwd": "/", "env": env, **extra}
+
+
+if __name__ == "__main__":
+    _keep(Path(sys.argv[1]))
