@@ -4,12 +4,12 @@ import base64
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import factory_lab
 import pytest
 from office_tools import make_office, upeer
+from secret_search import Watcher, forms, leaks, setup_code_forms
 
 from upeer_board import fctry, image
 from upeer_board.boards import load_board
@@ -30,22 +30,15 @@ def line(tmp_path, monkeypatch):
     made.pool.close()
 
 
-def _forms(secret):
-    """Return a secret as the bytes it could show up as; parts of base64, whatever it is aligned to."""
-    parts = [base64.b64encode(bytes(shift) + secret)[4 + (shift > 0) * 2 : -4] for shift in range(3)]
-    return [secret, secret.hex().encode(), secret.hex().upper().encode(), repr(secret)[2:-1].encode(), *parts]
-
-
 def _secrets(line, with_setup_codes=True):
     found = []
     for item in line.licences:
-        found += _forms(item.licence_key)
+        found += forms(item.licence_key)
         if with_setup_codes:
-            text = names.encode_setup_code(item.setup_code)
-            found += [*_forms(item.setup_code), text.encode(), text.replace("-", "").encode()]
+            found += setup_code_forms(item.setup_code)
     record = line.pool.reserve(factory_lab.mac_of(999)).record
     for name in ("crc_key", "p2p_key"):
-        found += _forms(record[name])
+        found += forms(record[name])
     return [*found, record["init_string"].encode()]
 
 
@@ -53,34 +46,7 @@ def test_the_search_finds_what_it_looks_for(line):
     taken = line.pool.reserve(factory_lab.mac_of(1))
     copy = fctry.image(taken.record)
     for shown in (copy, copy.hex().encode(), base64.b64encode(copy), repr(taken.record).encode()):
-        assert len(_leaks(_secrets(line), shown)) >= 4
-
-
-def _leaks(secrets, data):
-    return [secret for secret in secrets if secret in data]
-
-
-class _Watcher:
-    """Takes snapshots of the command lines and environments of all processes below this one, as fast as it can."""
-
-    def __enter__(self):
-        self.seen, self._stop = set(), threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        self._thread.join()
-
-    def _watch(self):
-        while not self._stop.is_set():
-            for folder in Path("/proc").glob("[0-9]*"):
-                for name in ("cmdline", "environ"):
-                    try:
-                        self.seen.add((folder / name).read_bytes())
-                    except OSError:
-                        continue
+        assert len(leaks(_secrets(line), shown)) >= 4
 
 
 @pytest.mark.usefixtures("micropython")
@@ -90,7 +56,7 @@ def test_a_run_with_everything_on_shows_no_secret(line, tmp_path):
     (tmp_path / "wifi").write_text("planted wifi password\n")
     options = ["--pool", line.url, "--station-key", str(line.key_file)]
     run = [sys.executable, "-m", "upeer_cli.main", "--debug"]
-    with VirtualBoard.start(folder) as board, _Watcher() as watcher:
+    with VirtualBoard.start(folder) as board, Watcher() as watcher:
         burn = [*run, "burn", *options, "--port", board.pty, "--selftest"]
         burn += ["--wifi", "x", "--wifi-password-file", str(tmp_path / "wifi"), "--server", "127.0.0.1:9"]
         done = subprocess.run(burn, capture_output=True, timeout=90, check=False)
@@ -100,8 +66,8 @@ def test_a_run_with_everything_on_shows_no_secret(line, tmp_path):
     secrets = [*_secrets(line), b"planted wifi password"]
     assert len(secrets) > 90
     assert any(b"mpremote" in text for text in watcher.seen)
-    assert _leaks(secrets, b"\n".join(watcher.seen)) == []
-    assert _leaks(secrets, shown) == []
+    assert leaks(secrets, b"\n".join(watcher.seen)) == []
+    assert leaks(secrets, shown) == []
     assert list((tmp_path / "scratch").rglob("*")) == []
 
 
@@ -121,7 +87,7 @@ def test_exports_and_records_show_no_secret(line, tmp_path):
         str(list(audit.entries(line.pool.database))),
         repr(line.pool.reserve(board.mac)) + repr(line.pool.key) + repr(line.pool),
     ]
-    assert _leaks(_secrets(line), "\n".join(shown).encode()) == []
+    assert leaks(_secrets(line), "\n".join(shown).encode()) == []
 
 
 def test_label_shows_the_setup_code_and_nothing_else(line, tmp_path):
@@ -129,7 +95,7 @@ def test_label_shows_the_setup_code_and_nothing_else(line, tmp_path):
     out = tmp_path / "label.zpl"
     upeer("label", "--pool", line.url, "--station-key", line.key_file, taken.did, "--out", out)
     assert names.encode_setup_code(taken.setup_code).encode() in out.read_bytes()
-    assert _leaks(_secrets(line, with_setup_codes=False), out.read_bytes()) == []
+    assert leaks(_secrets(line, with_setup_codes=False), out.read_bytes()) == []
     assert out.stat().st_mode & 0o777 == 0o600
 
 
@@ -139,7 +105,7 @@ def test_pool_at_rest_is_sealed_and_private(line):
     files = list(Path(line.url).glob("pool.db*"))
     assert len(files) >= 2
     for path in files:
-        assert _leaks(secrets, path.read_bytes()) == []
+        assert leaks(secrets, path.read_bytes()) == []
         assert path.stat().st_mode & 0o077 == 0
     assert Path(line.url).stat().st_mode & 0o077 == 0
 
