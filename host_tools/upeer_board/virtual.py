@@ -27,17 +27,18 @@ from typing import Any
 
 from upeer_board import fctry, image, mpy, terminal
 from upeer_board.interpreter import BoardError, find_micropython
+from upeer_board.keyboard import Keyboard
 
 SHIMS = Path(__file__).parent / "shims"
 OUTPUT_LIMIT = 1 << 20
 _RAW_BANNER = b"raw REPL; CTRL-B to exit\r\n>"
 _TICK_S = 0.2
-_BOOT_TICK_S = 0.01
+_SHORT_TICK_S = 0.01
 _HEADLINES = {
     "hard": b"\r\nrst:0xc (SW_CPU_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\r\n",
     "wdt": b"\r\nrst:0x8 (TG1WDT_SYS_RESET)\r\n",
 }
-_CAUSES = {"power": 1, "hard": 2, "wdt": 3, "sleep": 4, "soft": 5}
+_CAUSES = {"power": 1, "hard": 2, "wdt": 3, "sleep": 4, "soft": 5, "prompt": 5}
 # Status of the interpreter's process -> what it meant: 0 is Ctrl-D or SystemExit at the prompt.
 _ENDS = {0: "soft", -signal.SIGALRM: "soft", -signal.SIGUSR1: "hard", -signal.SIGUSR2: "sleep"}
 
@@ -76,7 +77,7 @@ class VirtualBoard:
         self._pid = 0
         self._inner = -1
         self._typed: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self._pending = bytearray()
+        self._keyboard = Keyboard()
         self._ready = False
         self._unread = False
         self._raw = False
@@ -220,6 +221,7 @@ class VirtualBoard:
         bind = self.settings.bind
         optional = {"UPEER_BIND": bind, "UPEER_IP": bind or self._address(), "UPEER_RAW": "1" if self._raw else ""}
         optional["UPEER_QUEUE"] = str(self.settings.datagram_queue or "")
+        optional["UPEER_PROMPT"] = "1" if cause == "prompt" else ""
         base = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         return base | {name: value for name, value in optional.items() if value} | own | self.settings.env
 
@@ -283,23 +285,23 @@ class VirtualBoard:
     def _pump(self) -> None:
         """Wait a little for bytes from either side, and pass them on; what the board cannot take yet waits."""
         while not self._typed.empty():
-            self._pending += self._typed.get()
-        if not self._ready:
-            self._ready = terminal.is_ready(self._inner)
-        readers = [self._inner] if len(self._pending) > terminal.CHUNK else [self._inner, self._outer]
-        writers = [self._inner] if self._pending and self._ready else []
-        ready, writable, _ = select.select(readers, writers, [], _TICK_S if self._ready else _BOOT_TICK_S)
+            self._keyboard.type(self._typed.get())
+        is_text = terminal.is_text(self._inner)
+        self._ready = self._ready or terminal.is_ready(self._inner)
+        chunk = self._keyboard.next_chunk(self._pid, is_text) if self._ready else b""
+        readers = [self._inner] if len(self._keyboard) > terminal.CHUNK else [self._inner, self._outer]
+        tick_s = _TICK_S if self._ready and bool(chunk) == bool(self._keyboard) else _SHORT_TICK_S
+        ready, writable, _ = select.select(readers, [self._inner] if chunk else [], [], tick_s)
+        if writable:
+            self._keyboard.drop(terminal.write(self._inner, chunk), is_text)
         if self._outer in ready:
             self._unread = False
-            self._pending += terminal.read(self._outer)
-            if self._pending.endswith(b"\x02"):
+            self._keyboard.type(terminal.read(self._outer))
+            if self._keyboard.ends_with(b"\x02"):
                 self._raw = False
-        if writable:
-            del self._pending[: terminal.write(self._inner, self._pending)]
         if self._inner in ready:
             data = terminal.read(self._inner)
             if not data:
-                self._pending.clear()
                 self._next_life()
                 return
             self._from_board(data)
@@ -307,6 +309,7 @@ class VirtualBoard:
 
     def _from_board(self, data: bytes) -> None:
         """Show what the interpreter printed, with the line ends that the chip prints."""
+        self._keyboard.hear()
         if terminal.is_text(self._inner):
             data = data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
         if self._prompt_wanted:
@@ -325,7 +328,7 @@ class VirtualBoard:
             if banner > 0:
                 self._show(self._held[:banner])
             self._held = b""
-            self._pending[:0] = b"\x01"
+            self._keyboard.type(b"\x01", at_once=True)
 
     def _show(self, data: bytes) -> None:
         with self._news:
@@ -352,8 +355,9 @@ class VirtualBoard:
         self._inner = -1
         if self._stopping.is_set():
             return
-        kind = self._want or _ENDS.get(status)
+        kind = self._want or _ENDS.get(status) or self._keyboard.explain(status, self._output)
         self._want = None
+        self._keyboard.begin(forget=kind != "prompt")
         if kind is None:
             raise BoardError(f"{self.name}: the interpreter ended with status {status}: {self._last_line()}")
         (self.state / "wdt").unlink(missing_ok=True)
@@ -362,7 +366,7 @@ class VirtualBoard:
             self._want = None
         if kind == "soft":
             self._show(b"MPY: soft reboot\r\n")
-        else:
+        elif kind != "prompt":
             self._raw = False
             self._show(_HEADLINES.get(kind, b"\r\nrst:0x5 (DEEPSLEEP_RESET)\r\n"))
         if not self._stopping.is_set():

@@ -29,8 +29,8 @@ def mount() -> bool:
 
 
 def _wants(name: str) -> bool:
-    """Return whether the chip would run this file now: no main.py after a soft reset in the raw REPL."""
-    if name == "main.py" and os.getenv("UPEER_RAW"):
+    """Return whether the chip would run this file now: none after Ctrl-C, no main.py after a soft reset in raw mode."""
+    if os.getenv("UPEER_PROMPT") or (name == "main.py" and os.getenv("UPEER_RAW")):
         return False
     try:
         os.stat(name)
