@@ -23,8 +23,9 @@ from upeer_factory.errors import NO_BOARD, NO_FIRMWARE, NOT_WRITTEN, SWAPPED, Fa
 from upeer_factory.esptool_run import Report, Run
 
 _BLOCK = 4096
-_BOOT_TRIES = 40
+_BOOT_S = 30.0
 _BOOT_PAUSE_S = 0.25
+_AGAIN_PAUSE_S = 0.5
 _TIME_OUT_S = 30
 _SELFTEST_S = 90
 _ANSWER = "upeer-answer "
@@ -120,15 +121,15 @@ class ReplTarget:
 
     def boot(self) -> None:
         _mpremote(self.repl, ["reset"])
-        time.sleep(_BOOT_PAUSE_S)
-        for left in reversed(range(_BOOT_TRIES)):
+        end = time.monotonic() + _BOOT_S
+        while True:
+            time.sleep(_BOOT_PAUSE_S)
             try:
                 self.read_mac()
                 return
             except FactoryError:
-                if not left:
+                if time.monotonic() > end:
                     raise
-                time.sleep(_BOOT_PAUSE_S)
 
     def prove(self, nonce: bytes, mac: str) -> dict[str, Any]:
         return self._ask_same(_PROVE.format(nonce=nonce.hex()), mac)
@@ -147,7 +148,20 @@ class ReplTarget:
         return answer
 
     def _ask(self, script: str, seconds: float = _TIME_OUT_S) -> dict[str, Any]:
-        """Run a script in the raw REPL; return its answer, the JSON behind the mark."""
+        """Run a script in the raw REPL and return its answer; once more if no board answers: scripts may be repeated.
+
+        A board that starts at that moment, or whose USB comes back from a reset, is there at the second try.
+        """
+        try:
+            return self._ask_once(script, seconds)
+        except FactoryError as error:
+            if error.code != NO_BOARD:
+                raise
+        time.sleep(_AGAIN_PAUSE_S)
+        return self._ask_once(script, seconds)
+
+    def _ask_once(self, script: str, seconds: float) -> dict[str, Any]:
+        """Return the JSON behind the mark in what the script prints."""
         output = _mpremote(self.repl, ["run", "/dev/stdin"], script, seconds)
         for line in reversed(output.splitlines()):
             if line.startswith(_ANSWER):
