@@ -49,7 +49,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a board; `code`, `text`, `hint` and `step` are empty when it passed."""
+    """What became of a board. `code`, `text`, `hint` and `step` are empty if it passed; `again`: it did so before."""
 
     lane: int
     port: str
@@ -77,6 +77,7 @@ class LaneRun:
         self._line, self._lane, self._port, self._tell, self._cancel = line, lane, port, tell, cancel
         self._step = "start"
         self._mac = self._did = ""
+        self._again = False
         self._flashed: FlashResult | None = None
 
     def run(self, steps: tuple[str, ...] = STEPS) -> Outcome:
@@ -89,7 +90,8 @@ class LaneRun:
                 self._flash()
             if "burn" in steps:
                 burned = self._burn()
-            if "label" in steps and self._line.label is not None and not self._has_passed(burned):
+                self._again = burned.was_burned and self._has_passed(burned.did)
+            if "label" in steps and self._line.label is not None and not self._again:
                 self._print_label()
             if burned is not None:
                 self._note("passed", did=self._did)
@@ -104,7 +106,7 @@ class LaneRun:
         )  # fmt: skip
         if error is not None:
             return replace(outcome, step=self._step, code=error.code, text=error.text, hint=error.hint)
-        return replace(outcome, again=burned.was_burned, selftest=burned.selftest) if burned else outcome
+        return replace(outcome, again=self._again, selftest=burned.selftest) if burned else outcome
 
     # -- the steps --------------------------------------------------------------------------------------------
 
@@ -147,12 +149,10 @@ class LaneRun:
         assert self._line.label is not None
         self._line.label(self._line.pool.label_secrets(self._mac))
 
-    def _has_passed(self, burned: burn.Result | None) -> bool:
+    def _has_passed(self, did: str) -> bool:
         """Tell whether this board went through before: then it has its label, and another one only on demand."""
-        if burned is None or not burned.was_burned:
-            return False
         query = "SELECT COUNT(*) FROM audit WHERE did = ? AND event = 'passed'"
-        found = self._line.pool.database.run(lambda tx: tx.row(query, burned.did))
+        found = self._line.pool.database.run(lambda tx: tx.row(query, did))
         return found is not None and found[0] > 0
 
     # -- what the station hears -------------------------------------------------------------------------------

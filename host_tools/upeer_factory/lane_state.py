@@ -1,6 +1,7 @@
 """What a lane of the station is at: a board's way from the plug to PASS or FAIL, without threads, ports or clocks.
 
 The table says what may happen when; an event that has no row changes nothing. `station` feeds it, the screen reads it.
+While the label is printed the board may go and the next one come: that one is not taken for the one that passes.
 """
 
 from dataclasses import dataclass, field
@@ -8,10 +9,11 @@ from typing import Any
 
 EMPTY, WAITING, CONNECTING = "empty", "waiting", "connecting"
 FLASHING, BURNING, PROVING, TESTING, LABELLING = "flashing", "burning", "proving", "self-test", "label"
+NEXT_IS_THERE = "label, then the next"
 PASS, FAIL = "PASS", "FAIL"
 
 STEPS = {"flash": FLASHING, "burn": BURNING, "prove": PROVING, "selftest": TESTING, "label": LABELLING}
-RUNNING = (CONNECTING, *STEPS.values())
+RUNNING = (CONNECTING, *STEPS.values(), NEXT_IS_THERE)
 
 _IN_A_RUN = {**STEPS, "done": PASS, "failed": FAIL}
 _AT_THE_END = {"plugged": WAITING, "again": WAITING}
@@ -19,6 +21,8 @@ _NEXT: dict[str, dict[str, str]] = {
     EMPTY: {"plugged": WAITING},
     WAITING: {"unplugged": EMPTY, "start": CONNECTING},
     **dict.fromkeys(RUNNING, _IN_A_RUN),
+    LABELLING: {**_IN_A_RUN, "plugged": NEXT_IS_THERE},
+    NEXT_IS_THERE: {"unplugged": LABELLING, "done": WAITING, "failed": FAIL},
     PASS: _AT_THE_END,
     FAIL: _AT_THE_END,
 }

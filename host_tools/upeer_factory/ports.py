@@ -10,6 +10,7 @@ from pathlib import Path
 
 _BY_PATH = Path("/dev/serial/by-path")
 _DEV = Path("/dev")
+VISIBLE = "[!.]*"  # a link that is being made has a name with a dot, until it is renamed
 _PATTERNS = ("ttyUSB*", "ttyACM*", "cu.usb*", "cu.SLAB*", "cu.wchusb*")
 
 
@@ -24,7 +25,7 @@ class Port:
 def list_ports(by_path: Path = _BY_PATH, dev: Path = _DEV) -> list[Port]:
     """Return the ports that boards may be at, by-path names first; a device is listed once."""
     found: dict[str, Port] = {}
-    for link in sorted(by_path.glob("*")) if by_path.is_dir() else []:
+    for link in sorted(by_path.glob(VISIBLE)) if by_path.is_dir() else []:
         device = os.path.realpath(link)
         if os.path.exists(device):
             found.setdefault(device, Port(str(link), device))

@@ -55,9 +55,9 @@ class Station:
         self._threads: dict[int, threading.Thread] = {}
         self._stop = threading.Event()
         self._polled = 0.0
+        self._is_stock_old = True
         for name in names:
             self._lane_of(name)
-        self._in_background(0, self._ask_stock)
 
     # -- what the pumping thread does -------------------------------------------------------------------------
 
@@ -70,6 +70,8 @@ class Station:
             self._apply(*news, ended)
             end = 0.0
         self._start_waiting()
+        if self._is_stock_old and self._in_background(0, self._ask_stock):
+            self._is_stock_old = False
         return ended
 
     @property
@@ -107,8 +109,12 @@ class Station:
         mac = lane.mac
         return self._in_background(number, lambda: f"scrapped {self.line.pool.scrap(mac, reason).did}")
 
-    def close(self) -> None:
-        """Stop: end all programs that run at boards, wait for the lanes. Nothing of a board's licence is lost by it."""
+    def close(self) -> list[Outcome]:
+        """Stop: end all programs that run at boards, wait for the lanes. Nothing of a board's licence is lost by it.
+
+        Return the runs that ended and were not told yet; one that failed because of the stop is not counted.
+        """
+        ended = self._take_news(lambda _outcome: True)
         self._stop.set()
         end = time.monotonic() + _CLOSE_SECONDS
         children.end(list(self._threads.values()))
@@ -117,6 +123,7 @@ class Station:
                 thread.join(0.05)
                 if not thread.is_alive():
                     del self._threads[number]
+        return ended + self._take_news(lambda outcome: outcome.ok)
 
     # -- news and lanes ---------------------------------------------------------------------------------------
 
@@ -127,6 +134,14 @@ class Station:
             return self._news.get(timeout=left) if left > 0 else self._news.get_nowait()
         except queue.Empty:
             return None
+
+    def _take_news(self, is_counted: Callable[[Outcome], bool]) -> list[Outcome]:
+        """Apply what has come, but of the runs that ended only those that count; return these."""
+        ended: list[Outcome] = []
+        while (news := self._next(0.0)) is not None:
+            if news[1] != "outcome" or is_counted(news[2]["outcome"]):
+                self._apply(*news, ended)
+        return ended
 
     def _apply(self, number: int, event: str, fields: dict[str, Any], ended: list[Outcome]) -> None:
         if event == "stock":
@@ -143,6 +158,7 @@ class Station:
 
     def _end(self, lane: LaneState, outcome: Outcome) -> None:
         now = time.monotonic()
+        self._is_stock_old = True
         self.stats.count(outcome, now)
         told = {name: getattr(outcome, name) for name in ("code", "text", "hint", "step")}
         known = {"mac": outcome.mac or lane.mac, "did": outcome.did or lane.did}
@@ -178,9 +194,10 @@ class Station:
                     self._start(lane, STEPS)
 
     def _start(self, lane: LaneState, steps: tuple[str, ...]) -> bool:
-        thread = self._threads.get(lane.number)
-        if (thread is not None and thread.is_alive()) or not lane.handle("start", time.monotonic()):
+        if not lane.handle("start", time.monotonic()):
             return False
+        if lane.number in self._threads:
+            self._threads[lane.number].join()  # it has told its outcome, its last act
         run = LaneRun(self.line, lane.number, lane.port, self._tell_of(lane.number), self._stop)
         return self._spawn(lane.number, lambda: self._run(run, lane.number, lane.port, steps))
 
@@ -201,7 +218,6 @@ class Station:
             text = f"unexpected: {type(error).__name__}"
             outcome = Outcome(number, port, False, 0.0, code=UNEXPECTED, text=text, hint="call the engineer")
         self._news.put((number, "outcome", {"outcome": outcome}))
-        self._ask_stock()
 
     def _in_background(self, number: int, work: Callable[[], str | None]) -> bool:
         """Do something beside the lanes' runs; what it returns, or an expected failure, goes to the log."""

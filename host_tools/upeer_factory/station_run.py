@@ -56,7 +56,9 @@ def run_headless(station: Station, stop: Stop, runs: int = 0, out: TextIO = sys.
         if station.is_low != was_low:
             was_low = station.is_low
             _print(out, {"event": "low stock" if was_low else "stock", "free": station.stock and station.stock.free})
-    station.close()
+    for outcome in station.close():
+        failed += not outcome.ok
+        _print(out, outcome.as_dict())
     _print(out, {"event": "stopped", **station.stats.as_dict()})
     return failed
 

@@ -37,5 +37,5 @@ class Watch:
         if self._names:
             return [name for name in self._names if ports.exists(name)]
         if self._folder is not None:
-            return [str(path) for path in sorted(self._folder.glob("*")) if path.exists()]
+            return [str(path) for path in sorted(self._folder.glob(ports.VISIBLE)) if path.exists()]
         return [port.name for port in self._list_ports()]

@@ -6,7 +6,7 @@ import pytest
 from upeer_factory import lane_state, station_config, station_keys
 from upeer_factory.lane import Outcome
 from upeer_factory.lane_state import FAIL, PASS, LaneState
-from upeer_factory.ports import Port
+from upeer_factory.ports import Port, list_ports
 from upeer_factory.station_keys import ENGINEER, OPERATOR, Keys
 from upeer_factory.station_stats import Stats
 from upeer_factory.watch import Watch
@@ -48,6 +48,19 @@ def test_lane_keeps_its_result_until_the_next_board():
     assert lane.handle("plugged", 5.0) and lane.handle("start", 5.0) and lane.code == ""
 
 
+def test_lane_does_not_take_the_next_board_for_the_one_that_passes():
+    lane = _lane("plugged", "start", "burn", "prove", "label")
+    assert not lane.handle("unplugged", 5.0) and not lane.has_board
+    assert lane.handle("plugged", 6.0) and lane.is_running
+    assert lane.handle("done", 7.0, did="the first") and (lane.state, lane.has_board) == (lane_state.WAITING, True)
+    assert lane.handle("start", 8.0) and lane.did == ""
+
+
+def test_lane_whose_next_board_went_again_shows_the_pass():
+    lane = _lane("plugged", "start", "burn", "prove", "label", "plugged", "unplugged", "done")
+    assert (lane.state, lane.has_board) == (PASS, False)
+
+
 def test_lane_table_has_no_state_without_a_way_out():
     for state, row in lane_state._NEXT.items():
         assert row and set(row.values()) <= set(lane_state._NEXT), state
@@ -85,6 +98,14 @@ def test_watch_takes_every_port_when_none_is_named():
 def test_watch_skips_a_link_to_nowhere(tmp_path):
     (tmp_path / "port").symlink_to("/dev/pts/99999")
     assert Watch(folder=tmp_path).poll(0.0) == []
+
+
+def test_watch_skips_a_link_that_is_being_made(tmp_path):
+    (tmp_path / ".#port").touch()
+    assert Watch(folder=tmp_path).poll(0.0) == [] and list_ports(tmp_path, tmp_path) == []
+    (tmp_path / ".#port").rename(tmp_path / "port")
+    assert Watch(folder=tmp_path).poll(0.0) == [("plugged", str(tmp_path / "port"))]
+    assert [port.name for port in list_ports(tmp_path, tmp_path)] == [str(tmp_path / "port")]
 
 
 # -- counters -----------------------------------------------------------------------------------------------------

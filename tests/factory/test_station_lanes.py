@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 
 import factory_lab
 import pytest
@@ -106,7 +107,8 @@ def test_label_is_printed_once_and_after_a_failure_again(factory, tmp_path):
         printed.append(licence.did)
 
     line = _line(factory, tmp_path, FakeFlasher(), label=label)
-    assert [_run(line)[0].ok for _ in range(3)] == [False, True, True]
+    outcomes = [_run(line)[0] for _ in range(3)]
+    assert [(outcome.ok, outcome.again) for outcome in outcomes] == [(False, False), (True, False), (True, True)]
     assert len(printed) == 1
 
 
@@ -163,6 +165,34 @@ def test_station_survives_an_error_that_nobody_expected_without_quoting_it(facto
     for outcome in _pump(station, 2):
         assert (outcome.code, outcome.text) == ("E99", "unexpected: RuntimeError")
     assert secret not in "".join(station.log)
+    station.close()
+
+
+def test_station_that_is_closed_counts_what_passed_and_not_what_it_stopped(factory, tmp_path):
+    class Stopped(FakeFlasher):
+        def flash(self, port, on_progress=None, cancel=None):
+            if port.endswith("1"):
+                assert cancel.wait(10)
+                raise Fault("F11", "", port, "writing")
+            return super().flash(port, on_progress, cancel)
+
+    station = _station(factory, tmp_path, Stopped())
+    station.pump(0.0)
+    while not any(row["event"] == "passed" for row in audit.entries(factory.pool.database)):
+        time.sleep(0.01)
+    assert [(outcome.lane, outcome.ok) for outcome in station.close()] == [(2, True)]
+    assert (station.stats.passed, station.stats.failed) == (1, 0)
+
+
+def test_retry_right_after_a_run_does_the_steps_that_were_asked_for(factory, tmp_path):
+    """Even while the pool takes its time to tell the stock."""
+    station = _station(factory, tmp_path, FakeFlasher())
+    asked, status = threading.Event(), factory.pool.status
+    factory.pool.status = lambda: asked.wait(10) and status()
+    _pump(station, 2)
+    assert station.retry(1, ("flash",))
+    assert [(outcome.lane, outcome.did) for outcome in _pump(station, 1)] == [(1, "")]
+    asked.set()
     station.close()
 
 
