@@ -48,18 +48,24 @@ def rehearse(recipe_path: Path | None, pin: str | None, efuse_file: Path | None,
 @security.command(
     epilog=examples(
         "upeer security burn --recipe line.toml --pin SHA256 --port /dev/ttyUSB0",
+        "upeer security burn --recipe line.toml --pin SHA256 --port /dev/ttyUSB0 --resume",
         "upeer security burn --recipe line.toml --pin SHA256 --efuse-file chip.efuses --yes",
     )
 )
 @recipe_options
 @click.option("--port", metavar="PORT", help="The board's port.")
 @click.option("--efuse-file", type=_FILE, help="A virtual chip in place of a board.")
+@click.option("--resume", is_flag=True, help="Go on where a burn of this recipe broke off.")
 @click.option("--yes", is_flag=True, help="Do not ask. eFuses cannot be mended.")
 @json_option
 def burn(
-    recipe_path: Path | None, pin: str | None, port: str | None, efuse_file: Path | None, yes: bool, json_mode: bool
-) -> None:
-    """Burn the plan for ever: rehearsed first, compared afterwards, refused on a board that was burned before."""
+    recipe_path: Path | None, pin: str | None, port: str | None, efuse_file: Path | None,
+    resume: bool, yes: bool, json_mode: bool,
+) -> None:  # fmt: skip
+    """Burn the plan for ever: rehearsed first, compared afterwards, refused on a board that was burned before.
+
+    With --resume only what is missing is burned, if all that is there is of this plan and in its order.
+    """
     from upeer_factory import security_run
 
     if (port is None) == (efuse_file is None):
@@ -69,9 +75,10 @@ def burn(
     made = _plan(recipe_path, pin)
     target = security_run.Target(made.chip, port or "", efuse_file)
     confirm(f"{_describe(made)}\nBurn this into {target.name}? It can never be undone.", yes)
-    changed = security_run.burn(made, target)
+    changed = security_run.burn(made, target, security_run.Options(resume=resume))
     data = {"chip": made.chip, "target": target.name, "recipe": pin, "changed": changed}
-    report(data, json_mode, lambda: _changes(changed, f"burned into {target.name}; the state is as rehearsed"))
+    title = f"burned into {target.name}" if changed else f"{target.name} has it all; nothing was burned"
+    report(data, json_mode, lambda: _changes(changed, f"{title}; the state is as rehearsed"))
 
 
 def _plan(recipe_path: Path | None, pin: str | None) -> Any:

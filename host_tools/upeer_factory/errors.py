@@ -1,4 +1,4 @@
-"""What goes wrong with licences, proof, labels and records, with codes as in `faults`: E10 and up.
+"""What goes wrong with licences, proof, labels, records and eFuses, with codes as in `faults`: E10 and up.
 
 `WHAT_TO_DO` is the one table of them; docs/factory.md shows it.
 """
@@ -22,6 +22,10 @@ SELFTEST = "E26"
 PRINTER = "E30"
 RECORDS = "E31"
 MES = "E32"
+FUSES_DIFFER = "E40"
+BURNED_ELSEWHERE = "E41"
+NOT_SECURED = "E42"
+OTHER_RECIPE = "E43"
 
 # code: what the worker does, exit code of the command line
 WHAT_TO_DO = {
@@ -39,6 +43,10 @@ WHAT_TO_DO = {
     SELFTEST: ("put the board aside for repair", FAILURE),
     PRINTER: ("check the printer, then 'upeer label' prints it again", UNREACHABLE),
     RECORDS: ("call the auditor; go on from a backup only", INTEGRITY),
+    FUSES_DIFFER: ("set the board aside: eFuses cannot be mended", INTEGRITY),
+    BURNED_ELSEWHERE: ("set the board aside: nobody here knows who holds its keys", AUTHENTICATION),
+    NOT_SECURED: ("run it again: it goes on where it was; if it stays so, set the board aside", FAILURE),
+    OTHER_RECIPE: ("take the station with the recipe that this board was secured with", FAILURE),
     MES: ("it stays in the outbox; run it again later", UNREACHABLE),
 }
 

@@ -1,13 +1,14 @@
 """eFuses of a recipe: what is burned for ever on which chip, whether this firmware can live with it, and in what order.
 
-`plan` is data made from tables; nothing here touches a chip (that is security_run). What a plan asks of the firmware:
+`plan` is data made from tables; nothing here touches a chip (that is security_run), and how far a chip is with it is
+told by security_state. What a plan asks of the firmware:
 secure boot - bootloader and app signed by the recipe's key; flash encryption - a bootloader built for it. Stock
 MicroPython has neither, and a chip locked for firmware that it cannot start is scrap: such plans are refused.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from upeer_factory.parts import Prepared
 
@@ -31,6 +32,7 @@ _DIGEST_BLOCK = {"esp32": "BLOCK2", **dict.fromkeys(("esp32s2", "esp32s3", "esp3
 _FLASH_KEY_BLOCK = {"esp32": "BLOCK1", **dict.fromkeys(("esp32s2", "esp32s3", "esp32c3", "esp32c6"), "BLOCK_KEY1")}
 _CRYPT_COUNT = {"esp32": "FLASH_CRYPT_CNT"}
 _LOCKED = ("RD_DIS",)
+FLASH_KEY_PURPOSE, DIGEST_PURPOSE = "XTS_AES_128_KEY", "SECURE_BOOT_DIGEST0"
 _ENCRYPTING_BOOTLOADER = b"flash_encrypt"  # the log tag of ESP-IDF's code that encrypts the flash at first boot
 
 
@@ -44,25 +46,53 @@ class PlanError(ValueError):
 
 @dataclass(frozen=True)
 class Step:
-    """One act that cannot be undone: arguments of espefuse, where KEY and PUBLIC stand for what is passed in memory."""
+    """One act that cannot be undone: arguments of espefuse, where KEY and PUBLIC stand for what is passed in memory.
+
+    Afterwards the fields of `expected` have these values of espefuse's summary, those of `unreadable` can be neither
+    read nor written, and those of `locked` cannot be written.
+    """
 
     why: str
     arguments: tuple[str, ...]
+    expected: dict[str, object] = field(default_factory=dict)
+    unreadable: tuple[str, ...] = ()
+    locked: tuple[str, ...] = ()
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of all that it changes or protects."""
+        return tuple(dict.fromkeys((*self.unreadable, *self.expected, *self.locked)))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is burned, and how the eFuses look afterwards: {name: value of espefuse's summary}."""
+    """What is burned, in which order, and so how the eFuses look afterwards."""
 
     chip: str
     steps: tuple[Step, ...]
-    expected: dict[str, object]
-    unreadable: tuple[str, ...] = ()
-    locked: tuple[str, ...] = ()
-    must_be_blank: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    needs_key: bool = False
     public_key: bytes = b""
+
+    @property
+    def expected(self) -> dict[str, object]:
+        """{name: value of espefuse's summary} when all is burned."""
+        return {name: value for step in self.steps for name, value in step.expected.items()}
+
+    @property
+    def unreadable(self) -> tuple[str, ...]:
+        return tuple(name for step in self.steps for name in step.unreadable)
+
+    @property
+    def locked(self) -> tuple[str, ...]:
+        return tuple(name for step in self.steps for name in step.locked)
+
+    @property
+    def must_be_blank(self) -> tuple[str, ...]:
+        return tuple(name for name in (*self.expected, *self.unreadable) if not name.startswith("KEY_PURPOSE"))
+
+    @property
+    def needs_key(self) -> bool:
+        return bool(self.unreadable)
 
     def as_dict(self) -> dict[str, object]:
         """Return it for JSON; it holds no secret."""
@@ -79,30 +109,25 @@ class Plan:
 def plan(prepared: Prepared) -> Plan:
     """Return the recipe's plan; PlanError when there is none, or the firmware or the chip cannot do it."""
     wanted, chip = prepared.recipe.efuses, prepared.board.chip
-    if not (wanted.jtag_off or wanted.secure_boot or wanted.flash_encryption):
+    if not has_plan(prepared):
         raise PlanError("this recipe burns no eFuses", "add [efuses] to it")
     steps: list[Step] = []
-    expected: dict[str, object] = {}
-    unreadable: tuple[str, ...] = ()
     if wanted.flash_encryption:
         _check_encrypting(prepared)
         steps.append(_flash_key_step(chip))
-        unreadable = (_FLASH_KEY_BLOCK[chip],)
     if wanted.secure_boot:
         _check_secure_boot(prepared)
-        steps += _secure_boot_steps(chip)
-        expected |= _digest_expected(chip, prepared)
-        expected |= dict.fromkeys(_SECURE_BOOT_FUSES[chip], True)
+        steps += _secure_boot_steps(chip, prepared.public_key)
     if wanted.jtag_off:
         steps.append(_burn_step("turn JTAG off", _JTAG[chip]))
-        expected |= dict.fromkeys(_JTAG[chip], True)
-    blank = tuple(name for name in (*expected, *unreadable) if not name.startswith("KEY_PURPOSE"))
     warnings = () if wanted.flash_encryption == wanted.secure_boot else (_HALF,)
-    return Plan(
-        chip=chip, steps=tuple(steps), expected=expected, unreadable=unreadable,
-        locked=_LOCKED if wanted.secure_boot else (), must_be_blank=blank, warnings=warnings,
-        needs_key=wanted.flash_encryption, public_key=prepared.public_key,
-    )  # fmt: skip
+    return Plan(chip, tuple(steps), warnings, prepared.public_key)
+
+
+def has_plan(prepared: Prepared) -> bool:
+    """Tell whether a recipe asks for eFuses at all."""
+    wanted = prepared.recipe.efuses
+    return wanted.jtag_off or wanted.secure_boot or wanted.flash_encryption
 
 
 _HALF = "secure boot without flash encryption, or the other way round, leaves a door open: burn both or know why not"
@@ -129,35 +154,36 @@ def _check_secure_boot(prepared: Prepared) -> None:
 
 
 def _flash_key_step(chip: str) -> Step:
-    # On ESP32 only this name of BLOCK1 makes espefuse put the bytes in order and protect the key from being read.
-    where = ("flash_encryption", "KEY") if chip == "esp32" else (_FLASH_KEY_BLOCK[chip], "KEY", "XTS_AES_128_KEY")
+    block = _FLASH_KEY_BLOCK[chip]
     why = "burn a key of this board alone, unreadable from then on; the bootloader encrypts the flash at first boot"
-    return Step(why, ("burn-key", *where))
+    if chip == "esp32":  # only this name of BLOCK1 makes espefuse put the bytes in order and protect the key
+        return Step(why, ("burn-key", "flash_encryption", "KEY"), unreadable=(block,))
+    purpose: dict[str, object] = {block.replace("BLOCK_KEY", "KEY_PURPOSE_"): FLASH_KEY_PURPOSE}
+    return Step(why, ("burn-key", block, "KEY", FLASH_KEY_PURPOSE), purpose, (block,))
 
 
-def _secure_boot_steps(chip: str) -> list[Step]:
+def _secure_boot_steps(chip: str, public_key: bytes) -> list[Step]:
     """Return the digest, then the fuse that turns secure boot on; unused digests are revoked."""
-    block = _DIGEST_BLOCK[chip]
-    arguments = ("PUBLIC",) if chip == "esp32" else (block, "PUBLIC", "SECURE_BOOT_DIGEST0")
-    why = "only bootloaders signed by the recipe's key start from then on"
-    return [
-        Step("burn the digest of the public key", ("burn-key-digest", *arguments)),
-        _burn_step(why, _SECURE_BOOT_FUSES[chip]),
-        # Bit 0 of WR_DIS locks RD_DIS; `write-protect-efuse RD_DIS` would say so, but not among other commands (5.6).
-        Step("nobody can hide the digest from the boot ROM", ("burn-efuse", "WR_DIS", "1")),
-    ]
-
-
-def _digest_expected(chip: str, prepared: Prepared) -> dict[str, object]:
     from upeer_factory import signing
 
-    digest = bytes.fromhex(signing.fingerprint(prepared.public_key)).hex(" ")
-    expected: dict[str, object] = {_DIGEST_BLOCK[chip]: digest}
-    return expected if chip == "esp32" else {**expected, "KEY_PURPOSE_0": "SECURE_BOOT_DIGEST0"}
+    block = _DIGEST_BLOCK[chip]
+    expected: dict[str, object] = {block: bytes.fromhex(signing.fingerprint(public_key)).hex(" ")}
+    arguments: tuple[str, ...] = ("PUBLIC",)
+    if chip != "esp32":
+        arguments = (block, "PUBLIC", DIGEST_PURPOSE)
+        expected[block.replace("BLOCK_KEY", "KEY_PURPOSE_")] = DIGEST_PURPOSE
+    digest = Step("burn the digest of the public key", ("burn-key-digest", *arguments), expected, locked=(block,))
+    why = "only bootloaders signed by the recipe's key start from then on; nobody can hide the digest from the boot ROM"
+    turn_on = _burn_step(why, _SECURE_BOOT_FUSES[chip])
+    # Bit 0 of WR_DIS locks RD_DIS. Two commands make espefuse burn both at once, without its check of WR_DIS as a whole
+    # (5.6), which the bits of other steps would fail; `write-protect-efuse RD_DIS` does not work behind `summary`.
+    arguments = (*turn_on.arguments, "burn-efuse", "WR_DIS", "1")
+    return [digest, replace(turn_on, arguments=arguments, locked=_LOCKED)]
 
 
 def _burn_step(why: str, names: tuple[str, ...]) -> Step:
-    return Step(why, ("burn-efuse", *[text for name in names for text in (name, "1")]))
+    arguments = ("burn-efuse", *[text for name in names for text in (name, "1")])
+    return Step(why, arguments, dict.fromkeys(names, True))
 
 
 def crypt_count_name(chip: str) -> str:
