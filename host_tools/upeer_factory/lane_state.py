@@ -9,10 +9,13 @@ from typing import Any
 
 EMPTY, WAITING, CONNECTING = "empty", "waiting", "connecting"
 FLASHING, BURNING, PROVING, TESTING, LABELLING = "flashing", "burning", "proving", "self-test", "label"
+SECURING = "securing"
 NEXT_IS_THERE = "label, then the next"
 PASS, FAIL = "PASS", "FAIL"
 
-STEPS = {"flash": FLASHING, "burn": BURNING, "prove": PROVING, "selftest": TESTING, "label": LABELLING}
+STEPS = {
+    "flash": FLASHING, "burn": BURNING, "prove": PROVING, "selftest": TESTING, "secure": SECURING, "label": LABELLING,
+}  # fmt: skip
 RUNNING = (CONNECTING, *STEPS.values(), NEXT_IS_THERE)
 
 _IN_A_RUN = {**STEPS, "done": PASS, "failed": FAIL}
@@ -27,7 +30,7 @@ _NEXT: dict[str, dict[str, str]] = {
     FAIL: _AT_THE_END,
 }
 
-_OF_ONE_BOARD = ("mac", "did", "part", "code", "text", "hint", "step")
+_OF_ONE_BOARD = ("mac", "did", "part", "code", "text", "hint", "step", "secured")
 
 
 @dataclass
@@ -47,6 +50,7 @@ class LaneState:
     text: str = ""
     hint: str = ""
     step: str = ""
+    secured: str = ""
     began: float = 0.0
     seconds: float = 0.0
     labels: dict[str, str] = field(default_factory=dict)

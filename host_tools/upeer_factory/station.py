@@ -56,6 +56,8 @@ class Station:
         self._stop = threading.Event()
         self._polled = 0.0
         self._is_stock_old = True
+        if line.efuses:
+            self.note(f"eFuses are {line.efuses}")
         for name in names:
             self._lane_of(name)
 
@@ -160,12 +162,13 @@ class Station:
         now = time.monotonic()
         self._is_stock_old = True
         self.stats.count(outcome, now)
-        told = {name: getattr(outcome, name) for name in ("code", "text", "hint", "step")}
+        told = {name: getattr(outcome, name) for name in ("code", "text", "hint", "step", "secured")}
         known = {"mac": outcome.mac or lane.mac, "did": outcome.did or lane.did}
         lane.handle("done" if outcome.ok else "failed", now, **known, **told)
         if outcome.ok and outcome.did:
             self.last_passed = LaneState(lane.number, lane.port, mac=outcome.mac, did=outcome.did)
-        what = "PASS" if outcome.ok else f"FAIL {outcome.code} {outcome.text} ({outcome.step})"
+        secured = f" eFuses burned {outcome.secured}" if outcome.secured else ""
+        what = f"PASS{secured}" if outcome.ok else f"FAIL {outcome.code} {outcome.text} ({outcome.step})"
         self.note(f"{outcome.mac or '-'} {outcome.did or '-'} {what} {outcome.seconds} s", lane.number)
 
     def note(self, text: str, number: int = 0) -> None:

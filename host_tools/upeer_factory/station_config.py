@@ -9,6 +9,7 @@ ports = ["/dev/serial/by-path/..."]  or port_folder = "ports"; with neither ever
 low_stock = 100
 engineer_password = "scrypt:..."     from `upeer station --make-password`
 wifi_password_file = "wifi"          one line; the password of the self-test's network
+burn_efuses = true                   the recipe's [efuses] plan is burned, for ever; left out: it is left alone
 [selftest]                           options of firmware/device/selftest.py; left out: no self-test
 [label]
 printer = "192.0.2.9"                HOST, HOST:PORT or a device; left out: no labels
@@ -20,6 +21,7 @@ import hashlib
 import hmac
 import secrets
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,8 @@ from upeer_factory.lane import Line
 from upeer_factory.parts import prepare
 from upeer_factory.pool import Pool, Reserved
 from upeer_factory.ports import without_twins
+from upeer_factory.securing import BURNED, LEFT_ALONE, Securing
+from upeer_factory.security import has_plan
 from upeer_factory.station import Settings
 from upeer_factory.watch import GONE_SECONDS, Watch
 
@@ -72,6 +76,7 @@ class StationFile(_Section):
     ports: list[str] = []
     port_folder: str | None = None
     gone_seconds: float = Field(default=GONE_SECONDS, gt=0)
+    burn_efuses: bool = False
     low_stock: int = Field(default=100, ge=0)
     engineer_password: str = Field(default="", pattern=r"^(scrypt:[0-9a-f]{32}:[0-9a-f]{64})?$")
     selftest: dict[str, Any] | None = None
@@ -83,6 +88,8 @@ class StationFile(_Section):
     def _recipes_are_pinned(self) -> "StationFile":
         if self.recipe is not None and self.pin is None:
             raise ValueError("a recipe needs its pin: 'upeer recipe' tells it")
+        if self.burn_efuses and self.recipe is None:
+            raise ValueError("burn_efuses needs a recipe with [efuses]")
         if self.selftest and "password" in self.selftest:
             raise ValueError("a password does not stand in this file: name a wifi_password_file")
         without_twins(tuple(self.ports))
@@ -118,8 +125,21 @@ def make_line(file: StationFile) -> Line:
     flasher = None
     if file.recipe is not None:
         flasher = Flasher(prepare(file.path(file.recipe), file.pin), Options(state=file.path("flash-state")))
+    securing, efuses = _securing(file, flasher)
     pool = Pool.open(file.pool_url, read_station_key(file.path(file.station_key)), Actor(file.name, file.operator))
-    return Line(pool, flasher, burn.Options(selftest=_selftest(file)), _label_maker(file, pool))
+    line = Line(pool, flasher, burn.Options(selftest=_selftest(file)), _label_maker(file, pool))
+    return replace(line, securing=securing, efuses=efuses)
+
+
+def _securing(file: StationFile, flasher: Flasher | None) -> tuple[Securing | None, str]:
+    """Return the recipe's eFuse plan, checked and rehearsed, and what the station says of it when it starts."""
+    if flasher is None or not has_plan(flasher.prepared):
+        if file.burn_efuses:
+            raise StationFileError(f"burn_efuses = true, but the recipe {file.recipe} has no [efuses] plan")
+        return None, ""
+    if not file.burn_efuses:
+        return None, LEFT_ALONE
+    return Securing.prepare(flasher.prepared), BURNED
 
 
 def _selftest(file: StationFile) -> dict[str, Any] | None:

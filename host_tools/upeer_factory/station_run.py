@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from upeer_factory.lane import STEPS
 from upeer_factory.station import Station
 from upeer_factory.station_keys import ESCAPE, Keys
 
 _DRAW_SECONDS = 0.15
 _PUMP_SECONDS = 0.05
-_STEPS = {"retry": ("flash", "burn", "label"), "flash only": ("flash",), "burn only": ("burn",)}
+_STEPS = {"retry": STEPS, "flash only": ("flash",), "burn only": ("burn",)}
 
 
 class Stop:
@@ -46,7 +47,8 @@ def stopped_by_signals() -> Iterator[Stop]:
 def run_headless(station: Station, stop: Stop, runs: int = 0, out: TextIO = sys.stdout) -> int:
     """Print each run that ended as one JSON line; end after so many runs (0: never). Return how many failed."""
     count = failed = 0
-    _print(out, {"event": "started", "station": station.settings.name, **station.stats.as_dict()})
+    efuses = {"efuses": station.line.efuses} if station.line.efuses else {}
+    _print(out, {"event": "started", "station": station.settings.name, **efuses, **station.stats.as_dict()})
     was_low = False
     while not stop.is_set and not (runs and count >= runs):
         for outcome in station.pump(0.1):

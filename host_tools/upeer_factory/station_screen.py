@@ -11,6 +11,7 @@ from rich.text import Text
 
 from upeer_factory import lane_state
 from upeer_factory.lane_state import LaneState
+from upeer_factory.securing import LEFT_ALONE
 from upeer_factory.station import Station
 from upeer_factory.station_keys import ENGINEER, Keys
 
@@ -40,6 +41,8 @@ def _head(station: Station, keys: Keys) -> RenderableType:
     mode = Text(f"{keys.mode} mode", "bold yellow" if keys.mode == ENGINEER else "")
     row.add_row(Text(station.settings.name, "bold"), mode, _stock(station))
     state = Text("running", "green") if station.is_on else Text("stopped: press s to start", "bold yellow")
+    if station.line.efuses == LEFT_ALONE:
+        state.append("   eFuses are left alone", "bold yellow")
     return Panel(row, title=state, box=box.SQUARE, padding=(0, 1))
 
 
@@ -91,7 +94,8 @@ def _below(lane: LaneState) -> list[RenderableType]:
     if lane.state == lane_state.FLASHING and lane.total:
         percent = 100 * lane.done // lane.total
         return [ProgressBar(total=lane.total, completed=lane.done), Text(f"{percent} % {lane.part}")]
-    return [Text(f"{lane.state} {lane.seconds} s" if lane.state == lane_state.PASS else "")]
+    secured = f", secured {lane.secured}" if lane.secured else ""
+    return [Text(f"{lane.state} {lane.seconds} s{secured}" if lane.state == lane_state.PASS else "")]
 
 
 def _foot(station: Station, keys: Keys) -> RenderableType:
