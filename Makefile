@@ -3,7 +3,7 @@ BIN := .venv/bin
 PY := $(BIN)/python
 STAMP := .venv/.installed
 SECONDS ?= 60
-WORKERS ?= 2
+WORKERS ?= 3
 BOARD ?= ESP32_GENERIC
 BOARDS ?= 12
 KILLS ?= 40
@@ -26,7 +26,7 @@ test: lint  ## lint, then every test: in parallel, then those that need the mach
 	@.ci/system-packages natlab
 	@.ci/system-packages bench
 	@.ci/system-packages factory
-	$(PY) -m pytest -n $(WORKERS) --dist loadfile -m "not serial"
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not serial"
 	$(PY) -m pytest -m serial || [ $$? -eq 5 ]
 
 lint: setup  ## style, types (host and MicroPython), layers, sizes of modules and functions

@@ -4,8 +4,14 @@ import os
 import shutil
 from pathlib import Path
 
+import long_first
 import mpy_tools
 import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests that take longest first."""
+    items.sort(key=lambda item: long_first.place(item.path))
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import nat_kinds as kinds
 import pytest
 from nat_world import PORT, NatWorld, echoed, path_becomes, relay_in_use
 
-pytestmark = [pytest.mark.serial, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.serial
 
 DIRECT = {"lan", "direct"}
 _SIZE = 192 << 10
@@ -28,13 +28,13 @@ def _usable() -> None:
 async def _break(world: NatWorld, client: Any, wanted: set[str], harm: Callable[[Any], None]) -> dict[str, Any]:
     """Do harm in the middle of a transfer that began on a wanted path; return the statistics at its end."""
     async with await client.connect(world.did) as connection:
-        await path_becomes(connection, wanted, 3)
+        await path_becomes(connection, wanted)
         transfer = asyncio.create_task(echoed(connection, _SIZE, pace_s=_PACE_S))
         await asyncio.sleep(0.3)
         assert not transfer.done()
         started = time.monotonic()
         await asyncio.to_thread(harm, connection)
-        await asyncio.wait_for(transfer, 25)
+        await transfer
         took = time.monotonic() - started
         await echoed(connection, 4096, 2)
         stats: dict[str, Any] = connection.stats() | {"took_s": took}
@@ -45,19 +45,19 @@ async def _break(world: NatWorld, client: Any, wanted: set[str], harm: Callable[
 def test_blocked_path_falls_back_to_the_relay_and_comes_again(tmp_path: Path) -> None:
     async def run(client: Any) -> None:
         async with await client.connect(world.did) as connection:
-            await path_becomes(connection, DIRECT, 3)
+            await path_becomes(connection, DIRECT)
             transfer = asyncio.create_task(echoed(connection, _SIZE, pace_s=_PACE_S))
             await asyncio.sleep(0.3)
             await asyncio.to_thread(world.block_direct)
-            lost_s = await path_becomes(connection, {"relay"}, 5)
-            await asyncio.wait_for(transfer, 20)
+            lost_s = await path_becomes(connection, {"relay"})
+            await transfer
             await asyncio.to_thread(world.block_direct, False)
-            back_s = await path_becomes(connection, DIRECT, 8)
+            back_s = await path_becomes(connection, DIRECT)
             await echoed(connection, 4096, 2)
             print(f"relay after {lost_s:.2f} s, direct again after {back_s:.2f} s")
 
     with NatWorld(tmp_path, kinds.PORT_RESTRICTED, kinds.FULL_CONE) as world:
-        world.on_client(run(world.client()), 50)
+        world.on_client(run(world.client()))
 
 
 @pytest.mark.parametrize("side", ["client", "device"])

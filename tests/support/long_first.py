@@ -1,0 +1,41 @@
+"""The order of the tests: files that take longest first.
+
+`make test` gives whole files to its workers in the order of collection. A long file that is begun last is the one that
+all other workers wait for.
+"""
+
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parents[1]
+
+# 10 s and more each, the longest first, as `pytest --durations=0` tells.
+FILES = (
+    "factory/test_line_e2e.py",
+    "natlab/test_connect.py",
+    "natlab/test_connect_boards.py",
+    "device/test_board_agent.py",
+    "factory/test_security_line.py",
+    "interop/test_board_streams.py",
+    "host/test_client_connect.py",
+    "natlab/test_lab.py",
+    "device/test_board_budget.py",
+    "interop/test_board_trouble.py",
+    "factory/test_burn_boards.py",
+    "hil/test_bench_of_boards.py",
+    "factory/test_flash_cable.py",
+    "factory/test_flash.py",
+    "factory/test_station_screen.py",
+    "host/test_board_virtual.py",
+    "bench/test_instructions.py",
+    "security/test_a22_factory.py",
+    "host/test_serve.py",
+    "factory/test_flash_chips.py",
+    "host/test_client_cli.py",
+)
+
+_PLACES = {TESTS / name: number for number, name in enumerate(FILES)}
+
+
+def place(path: Path) -> int:
+    """Return the place of a test's file in the order; all short ones share the last."""
+    return _PLACES.get(path, len(FILES))
