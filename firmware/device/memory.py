@@ -21,19 +21,20 @@ def recall(identity, record: dict) -> None:
     store = open_store(identity)
     if "previous_key_id" in record:
         identity.p2p_keys[record["previous_key_id"]] = record["previous_p2p_key"]
-    _use(identity, record["key_id"], record["crc_key"], record["p2p_key"])
+    take_keys(identity, record["key_id"], record["crc_key"], record["p2p_key"])
     newer = store.get("keys")
     if newer:
         end = 1 + 2 * _KEY_SIZE
         identity.p2p_keys = {newer[end]: newer[end + 1 :]}
-        _use(identity, newer[0], newer[1 : 1 + _KEY_SIZE], newer[1 + _KEY_SIZE : end])
+        take_keys(identity, newer[0], newer[1 : 1 + _KEY_SIZE], newer[1 + _KEY_SIZE : end])
     identity.saved_pairs = store.get("pairs")
     if store.get("share") == b"\x01":
         identity.flags = _SHARES
     _set_pairing(identity, load_pairs(identity).is_open)
 
 
-def _use(identity, key_id: int, crc_key: bytes, p2p_key: bytes) -> None:
+def take_keys(identity, key_id: int, crc_key: bytes, p2p_key: bytes) -> None:
+    """Let these be the platform's keys from now on; nothing is stored."""
     identity.key_id = key_id
     identity.crc_key = crc_key
     identity.p2p_key = p2p_key
@@ -64,7 +65,7 @@ def set_keys(identity, key_id: int, crc_key: bytes, p2p_key: bytes) -> bool:
     before = bytes((identity.key_id,)) + identity.p2p_key
     open_store(identity).set("keys", bytes((key_id,)) + crc_key + p2p_key + before)
     identity.p2p_keys = {identity.key_id: identity.p2p_key}
-    _use(identity, key_id, crc_key, p2p_key)
+    take_keys(identity, key_id, crc_key, p2p_key)
     return True
 
 

@@ -12,6 +12,7 @@ from upeer_cli.factory_common import opened_pool, pool_options
 from upeer_cli.labels_common import label_options, print_label
 from upeer_cli.licence import _passphrase as read_secret
 from upeer_factory.burn import Burner, Options, Result
+from upeer_factory.line_server import Place
 from upeer_factory.targets import ChipTarget, ReplTarget
 from upeer_office.errors import USAGE
 
@@ -20,7 +21,7 @@ from upeer_office.errors import USAGE
     epilog=examples(
         "upeer burn --pool line --port /dev/ttyUSB0",
         "upeer burn --pool line --port /dev/ttyUSB0 --board ESP32_GENERIC --selftest --printer 192.0.2.9:9100",
-        "upeer burn --pool line --port a0 --selftest --wifi line --wifi-password-file pw --server 192.0.2.1:7000",
+        "upeer burn --pool line --port a0 --selftest --wifi line --wifi-password-file pw --server 192.0.2.1",
     )
 )
 @pool_options
@@ -30,9 +31,9 @@ from upeer_office.errors import USAGE
 @click.option("--rewrite", is_flag=True, help="Write anew even if the board proves its licence.")
 @click.option("--selftest", is_flag=True, help="Have the board test itself; the signed result joins the record.")
 @click.option("--min-aps", type=click.IntRange(0), default=1, show_default=True, help="Networks that it must see.")
-@click.option("--wifi", metavar="SSID", help="Network for the self-test's way to --server.")
+@click.option("--wifi", metavar="SSID", help="The line's network, for a session through the line's own server.")
 @click.option("--wifi-password-file", metavar="FILE", help="Its password ('-': stdin); none: an open network.")
-@click.option("--server", metavar="IP:PORT", help="The line's own p2p server.")
+@click.option("--server", metavar="IP[:PORT]", help="This station's address there; the first of 64 UDP ports to use.")
 @label_options
 @json_option
 def burn(
@@ -44,10 +45,10 @@ def burn(
 
     A board that has a licence keeps it. Run it again after any failure: nothing is lost.
     """
-    tests = _selftest(min_aps, wifi, wifi_password_file, server) if selftest else None
+    tests, place = _selftest(min_aps, wifi, wifi_password_file, server) if selftest else (None, None)
     target = _target(port, board, baud)
     with opened_pool(pool, station_key, station, operator) as opened:
-        options = Options(tests, rewrite)
+        options = Options(tests, rewrite, place=place)
         is_shown = sys.stderr.isatty() and not json_mode
         result = Burner(target, opened, options).run(_show_step if is_shown else None)
         printed = print_label(opened, result.did, printer, (brand, category)) if printer else 0
@@ -75,15 +76,17 @@ def _target(port: str, board: str | None, baud: int) -> ReplTarget:
     return ChipTarget(port, found.chip, found.partitions["fctry"].offset, baud)
 
 
-def _selftest(min_aps: int, wifi: str | None, password_file: str | None, server: str | None) -> dict[str, Any]:
-    """Return the options of firmware/device/selftest.py."""
-    tests: dict[str, Any] = {"min_aps": min_aps}
+def _selftest(
+    min_aps: int, wifi: str | None, password_file: str | None, server: str | None
+) -> tuple[dict[str, Any], Place | None]:
+    """Return the options of firmware/device/selftest.py, and where boards find this station."""
     if (wifi is None) != (server is None):
         raise UserError("--wifi and --server go together", code=USAGE)
-    if wifi is not None and server is not None:
-        host, _, port = server.rpartition(":")
-        if not host or not port.isdigit():
-            raise UserError(f"{server} is no address", "write IP:PORT", USAGE)
-        password = read_secret(password_file, confirm=False) if password_file else ""
-        tests |= {"ssid": wifi, "password": password, "server": [host, int(port)]}
-    return tests
+    if wifi is None or server is None:
+        return {"min_aps": min_aps}, None
+    try:
+        place = Place.parse(server)
+    except ValueError as error:
+        raise UserError(str(error), code=USAGE) from None
+    password = read_secret(password_file, confirm=False) if password_file else ""
+    return {"min_aps": min_aps, "ssid": wifi, "password": password}, place

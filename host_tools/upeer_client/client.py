@@ -107,7 +107,10 @@ class Client:
 
         mode: "all", "lan" (no servers), "direct" (no relay) or "relay" (nothing else); timeout in s.
         """
-        pair = self.pairs.find(name)
+        return await self.connect_pair(self.pairs.find(name), mode, timeout)
+
+    async def connect_pair(self, pair: Pair, mode: str = "all", timeout: float = TIMEOUT_S) -> Connection:
+        """Connect as `connect` does, by a pair that the caller keeps itself, say in the keychain of a phone."""
         connection = await self._reach(Peer(pair.did, pair.client_id, pair.key), mode, timeout)
         connection.role = pair.role
         return connection

@@ -16,6 +16,7 @@ from upeer_board.boards import FCTRY_SIZE
 from upeer_factory import prove
 from upeer_factory.errors import NO_PROOF, READ_BACK, SELFTEST, FactoryError
 from upeer_factory.faults import Fault
+from upeer_factory.line_server import LineServer, Place
 from upeer_factory.pool import Pool, Reserved, parse_mac
 from upeer_factory.targets import Target
 
@@ -27,11 +28,15 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Options:
-    """How to burn. `selftest`: the options of firmware/device/selftest.py, None for none."""
+    """How to burn. `selftest`: the options of firmware/device/selftest.py, None for none.
+
+    `place`: where boards find this station, for a session through the line's own server, None for none.
+    """
 
     selftest: dict[str, Any] | None = None
     rewrite: bool = False
     fctry_size: int = FCTRY_SIZE
+    place: Place | None = None
 
 
 @dataclass(frozen=True)
@@ -115,13 +120,26 @@ class Burner:
         options = self._options.selftest
         if options is None:
             return None
-        nonce = prove.new_nonce()
-        answer = self._do("selftest", lambda: self._target.selftest(nonce, licence.mac, options))
-        found = prove.check_selftest(answer, nonce, licence.mac, licence.licence_key)
-        if not found.good:
-            self._pool.note("selftest failed", did=licence.did, mac=licence.mac, **found.as_dict())
-            raise FactoryError(SELFTEST, f"board {licence.mac} failed its test of {', '.join(found.failed)}")
+        found, loop_failure = self._do("selftest", lambda: self._run_selftest(licence, options))
+        failed = found.failed + ([f"loop: {loop_failure}"] if loop_failure and "loop" not in found.failed else [])
+        if failed or not found.good:
+            self._pool.note("selftest failed", did=licence.did, mac=licence.mac, loop=loop_failure, **found.as_dict())
+            raise FactoryError(SELFTEST, f"board {licence.mac} failed its test of {', '.join(failed)}")
         return found
+
+    def _run_selftest(self, licence: Reserved, options: dict[str, Any]) -> tuple[prove.SelfTest, str]:
+        """Return (the board's result, what was wrong with the session through the line's server or "")."""
+        nonce = prove.new_nonce()
+        if self._options.place is None:
+            return self._checked(self._target.selftest(nonce, licence.mac, options), nonce, licence), ""
+        with LineServer(self._options.place, licence, nonce) as line:
+            options = {**options, "server": line.address}
+            found = self._checked(self._target.selftest(nonce, licence.mac, options), nonce, licence)
+            return found, line.check(found.rows.get("loop"))
+
+    @staticmethod
+    def _checked(answer: dict[str, Any], nonce: bytes, licence: Reserved) -> prove.SelfTest:
+        return prove.check_selftest(answer, nonce, licence.mac, licence.licence_key)
 
     def _do(self, step: str, work: Callable[[], _T]) -> _T:
         self._step = step

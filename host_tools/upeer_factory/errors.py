@@ -19,6 +19,7 @@ READ_BACK = "E23"
 NO_FIRMWARE = "E24"
 NO_PROOF = "E25"
 SELFTEST = "E26"
+LINE_SERVER = "E27"
 PRINTER = "E30"
 RECORDS = "E31"
 MES = "E32"
@@ -41,6 +42,7 @@ WHAT_TO_DO = {
     NO_FIRMWARE: ("flash the board first", FAILURE),
     NO_PROOF: ("run it again; if it stays so, put the board aside", AUTHENTICATION),
     SELFTEST: ("put the board aside for repair", FAILURE),
+    LINE_SERVER: ("end what uses the ports, or name others for the self-test's server", NO_RESOURCE),
     PRINTER: ("check the printer, then 'upeer label' prints it again", UNREACHABLE),
     RECORDS: ("call the auditor; go on from a backup only", INTEGRITY),
     FUSES_DIFFER: ("set the board aside: eFuses cannot be mended", INTEGRITY),

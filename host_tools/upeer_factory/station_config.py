@@ -11,6 +11,8 @@ engineer_password = "scrypt:..."     from `upeer station --make-password`
 wifi_password_file = "wifi"          one line; the password of the self-test's network
 burn_efuses = true                   the recipe's [efuses] plan is burned, for ever; left out: it is left alone
 [selftest]                           options of firmware/device/selftest.py; left out: no self-test
+ssid = "line"                        with `server`: a session through the line's own server, which this station runs
+server = "192.0.2.1"                 this station's address as boards see it, IP or IP:PORT
 [label]
 printer = "192.0.2.9"                HOST, HOST:PORT or a device; left out: no labels
 brand = "UPEER"
@@ -32,6 +34,7 @@ from upeer_factory.audit import Actor
 from upeer_factory.flash import Flasher, Options
 from upeer_factory.keys import read_station_key
 from upeer_factory.lane import Line
+from upeer_factory.line_server import Place
 from upeer_factory.parts import prepare
 from upeer_factory.pool import Pool, Reserved
 from upeer_factory.ports import without_twins
@@ -92,12 +95,21 @@ class StationFile(_Section):
             raise ValueError("burn_efuses needs a recipe with [efuses]")
         if self.selftest and "password" in self.selftest:
             raise ValueError("a password does not stand in this file: name a wifi_password_file")
+        if self.selftest and ("server" in self.selftest) != ("ssid" in self.selftest):
+            raise ValueError("the self-test's ssid and server go together")
+        _ = self.place
         without_twins(tuple(self.ports))
         return self
 
     def path(self, name: str) -> Path:
         """Return a path that the file names."""
         return self.folder / name
+
+    @property
+    def place(self) -> Place | None:
+        """Where boards find this station for the self-test's session; ValueError if it is no address."""
+        server = (self.selftest or {}).get("server")
+        return None if server is None else Place.parse(str(server))
 
     @property
     def pool_url(self) -> str:
@@ -127,7 +139,7 @@ def make_line(file: StationFile) -> Line:
         flasher = Flasher(prepare(file.path(file.recipe), file.pin), Options(state=file.path("flash-state")))
     securing, efuses = _securing(file, flasher)
     pool = Pool.open(file.pool_url, read_station_key(file.path(file.station_key)), Actor(file.name, file.operator))
-    line = Line(pool, flasher, burn.Options(selftest=_selftest(file)), _label_maker(file, pool))
+    line = Line(pool, flasher, burn.Options(selftest=_selftest(file), place=file.place), _label_maker(file, pool))
     return replace(line, securing=securing, efuses=efuses)
 
 
@@ -143,9 +155,12 @@ def _securing(file: StationFile, flasher: Flasher | None) -> tuple[Securing | No
 
 
 def _selftest(file: StationFile) -> dict[str, Any] | None:
-    if file.selftest is None or file.wifi_password_file is None:
-        return file.selftest
-    return {**file.selftest, "password": file.path(file.wifi_password_file).read_text().strip()}
+    if file.selftest is None:
+        return None
+    options = {name: value for name, value in file.selftest.items() if name != "server"}
+    if file.wifi_password_file is not None:
+        options["password"] = file.path(file.wifi_password_file).read_text().strip()
+    return options
 
 
 def make_watch(file: StationFile) -> Watch:

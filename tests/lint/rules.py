@@ -18,7 +18,7 @@ LAYERS = {
     "upeer_server": {"upeer"},
     "upeer_office": {"upeer", "upeer_server"},
     "upeer_board": {"upeer", "upeer_server", "upeer_office"},
-    "upeer_factory": {"upeer", "upeer_server", "upeer_office", "upeer_board"},
+    "upeer_factory": {"upeer", "upeer_client", "upeer_server", "upeer_office", "upeer_board"},
     "upeer_cli": {"upeer", "upeer_client", "upeer_office", "upeer_server", "upeer_board", "upeer_factory"},
 }
 
