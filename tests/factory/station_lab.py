@@ -1,4 +1,4 @@
-"""A production line for tests: recipe, pool, station file, boards on a folder of ports, the station as a process."""
+"""A production line for tests: recipe, pool, stations' files, boards on folders of ports, stations as processes."""
 
 import atexit
 import contextlib
@@ -25,56 +25,67 @@ UPEER = [sys.executable, "-m", "upeer_cli.main"]
 
 
 class StationLab:
-    """Everything a station needs, in one folder; `factory.pool` is the pool it takes licences from."""
+    """Everything stations need, in one folder; `factory.pool` is the pool they take licences from.
 
-    def __init__(self, folder, pool_url=None, licences=6, extra="", recipe=None):
+    Each of the `stations` has its file and its folder of ports: `config` and `ports` are the first one's.
+    """
+
+    def __init__(self, folder, pool_url=None, licences=6, extra="", recipe=None, stations=1):
         self.folder = folder
         self.factory = factory_lab.make_factory(folder, pool_url, licences)
         recipe, pin = recipe or _recipe()
         self.recipe_options = ["--recipe", str(recipe), "--pin", pin]
-        self.ports = folder / "ports"
-        self.ports.mkdir()
-        self.config = folder / "station.toml"
-        self.config.write_text(
-            f"""name = "line-1"
-recipe = "{recipe}"
-pin = "{pin}"
-pool = "{self.factory.url if pool_url else "pool"}"
-station_key = "{self.factory.key_file.name}"
-port_folder = "ports"
-gone_seconds = 0.2
-{extra}"""
-        )
+        pool = self.factory.url if pool_url else "pool"
+        shared = f'recipe = "{recipe}"\npin = "{pin}"\npool = "{pool}"\n'
+        shared += f'station_key = "{self.factory.key_file.name}"\ngone_seconds = 0.2\n'
+        for number in range(1, stations + 1):
+            self.ports_of(number).mkdir()
+            own = f'name = "line-{number}"\nport_folder = "{self.ports_of(number).name}"\n'
+            self.config_of(number).write_text(own + shared + extra)
+        self.config, self.ports = self.config_of(1), self.ports_of(1)
 
-    def board(self, number, port=None, **options):
+    def config_of(self, station):
+        """Return the file of a station."""
+        return self.folder / ("station.toml" if station == 1 else f"station-{station}.toml")
+
+    def ports_of(self, station):
+        """Return the folder of a station's ports."""
+        return self.folder / ("ports" if station == 1 else f"ports-{station}")
+
+    def board(self, number, port=None, station=1, **options):
         """Return a factory-new board, for the port of its number unless it is to be another."""
         folder = self.folder / f"board-{number}"
-        return LineBoard(folder, self.ports / f"port-{port or number}", factory_lab.mac_of(number), **options)
+        link = self.ports_of(station) / f"port-{port or number}"
+        return LineBoard(folder, link, factory_lab.mac_of(number), **options)
 
     def upeer(self, *arguments):
         """Run a command to its end."""
         return subprocess.run([*UPEER, *arguments], capture_output=True, text=True, check=False, timeout=300)
 
-    def station(self, *options):
+    def station(self, *options, number=1):
         """Start a headless station."""
-        return RunningStation(self.config, options)
+        return RunningStation(self.config_of(number), options)
 
     def check(self, boards):
-        """Every board holds its own licence, the pool tells the same, the chain is whole."""
-        summary = audit.verify(self.factory.pool.database, self.factory.pool.key)
-        held = {}
+        """Every board holds its own licence, the pool tells the same, the chain is whole; return {MAC: DID}."""
         for board in boards:
             assert not board.crashes, board.crashes
-            record = licence_of(board)
-            entry = self.factory.pool.find(board.mac)
+        return self.check_records({board.mac: licence_of(board) for board in boards})
+
+    def check_records(self, records):
+        """The same of what the boards were found to hold, {MAC: record}; there are no others."""
+        summary = audit.verify(self.factory.pool.database, self.factory.pool.key)
+        keys = {item.did: item.licence_key for item in self.factory.licences}
+        held = {}
+        for mac, record in records.items():
+            entry = self.factory.pool.find(mac)
             assert (entry.did, entry.state) == (record["did"], "burned")
-            secret = next(item for item in self.factory.licences if item.did == entry.did)
-            assert record["licence_key"] == secret.licence_key
-            held[board.mac] = record["did"]
-        assert len(set(held.values())) == len(boards), "a licence was given twice"
+            assert record["licence_key"] == keys[entry.did]
+            held[mac] = entry.did
+        assert len(set(held.values())) == len(records), "a licence was given twice"
         status = self.factory.pool.status()
         assert status.free + status.reserved + status.burned + status.scrapped == len(self.factory.licences)
-        assert (status.reserved, status.burned, summary.burned) == (0, len(boards), len(boards))
+        assert (status.reserved, status.burned, summary.burned) == (0, len(records), len(records))
         return held
 
 
@@ -108,11 +119,10 @@ class RunningStation:
     """A headless station as a process; `rows` are its JSON lines so far."""
 
     def __init__(self, config, options=()):
-        self.rows = []
+        self.rows, self.errors = [], ""
         command = [*UPEER, "station", "--config", str(config), "--headless", "--json", *options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._read, self._read_errors)]
-        self.errors = ""
         for thread in self._threads:
             thread.start()
 
@@ -121,19 +131,26 @@ class RunningStation:
             self.rows.append(json.loads(text))
 
     def _read_errors(self):
-        self.errors = self.process.stderr.read()
+        for text in self.process.stderr:
+            self.errors += text
 
     @property
     def runs(self):
         """The boards that ended, in order."""
         return [row for row in self.rows if row["event"] == "run"]
 
-    def wait_for(self, condition, seconds=60):
-        """Wait until `condition(runs)` holds."""
+    @property
+    def story(self):
+        """What the station told so far, for the message of an assertion."""
+        return f"exit code {self.process.poll()}, rows {self.rows}, errors {self.errors!r}"
+
+    def wait_for(self, condition, seconds=60, meanwhile=lambda: None):
+        """Wait until `condition(runs)` holds; `meanwhile` is called again and again."""
         end = time.monotonic() + seconds
         while not condition(self.runs):
-            assert self.process.poll() is None, f"the station ended: {self.errors}"
-            assert time.monotonic() < end, f"only this came: {self.rows}"
+            assert self.process.poll() is None, f"the station ended: {self.story}"
+            assert time.monotonic() < end, f"only this came: {self.story}"
+            meanwhile()
             time.sleep(0.02)
         return self.runs
 
@@ -144,19 +161,22 @@ class RunningStation:
     def kill(self):
         """SIGKILL, as a power cut does it."""
         self.process.send_signal(signal.SIGKILL)
-        self._end()
+        self.finish(20)
 
     def stop(self, seconds=20):
         """SIGTERM; return the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self._end(seconds)
+        return self.finish(seconds)
 
-    def _end(self, seconds=20):
+    def finish(self, seconds=60):
+        """Wait for the station's end and for all that it printed; return the exit code."""
         try:
-            return self.process.wait(seconds)
-        finally:
-            for thread in self._threads:
-                thread.join(5)
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"the station did not end in {seconds} s: {self.story}") from None
+        for thread in self._threads:
+            thread.join(5)
+        return self.process.returncode
 
     def __enter__(self):
         return self
@@ -165,4 +185,4 @@ class RunningStation:
         if self.process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.process.pid, signal.SIGKILL)
-            self._end()
+            self.finish(20)

@@ -1,7 +1,7 @@
 """The line from end to end: real esptool flashes, real MicroPython boots what was flashed, real mpremote proves it.
 
-Boards are `line_board.LineBoard`s on a folder of ports, the station is a process. `UPEER_SOAK_BOARDS` and
-`UPEER_SOAK_KILLS` make the last test larger (`make soak`).
+Boards are `line_board.LineBoard`s on a folder of ports, the station is a process. `UPEER_SOAK_STATIONS`,
+`UPEER_SOAK_BOARDS` and `UPEER_SOAK_KILLS` make the last test larger (`make soak`).
 """
 
 import contextlib
@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+from line_operator import Operator
 from station_lab import StationLab, licence_of
 
 from upeer_factory import audit
@@ -21,6 +22,9 @@ from upeer_factory import audit
 pytestmark = pytest.mark.usefixtures("micropython")
 _BOARDS = int(os.environ.get("UPEER_SOAK_BOARDS", "3"))
 _KILLS = int(os.environ.get("UPEER_SOAK_KILLS", "5"))
+_STATIONS = int(os.environ.get("UPEER_SOAK_STATIONS", "1"))
+_KILLED = 2  # of the stations
+_PATIENCE_S = 60 + 10 * _BOARDS
 _SELFTEST = "[selftest]\nmin_aps = 1\n"
 
 
@@ -75,9 +79,9 @@ def test_board_comes_blank_and_leaves_proved(lab):
         with lab.station() as station:
             first = station.wait_for_pass([board.mac])[-1]
             assert (first["mac"], first["again"], first["code"]) == (board.mac, False, "")
-            assert station.stop() == 0
+            assert station.stop() == 0, station.story
         with lab.station("--runs", "1") as station:
-            assert station.process.wait(60) == 0, (station.rows, station.errors)
+            assert station.finish() == 0, station.story
     again = station.runs[-1]
     assert (again["ok"], again["again"], again["did"], again["bytes_written"]) == (True, True, first["did"], 0)
     lab.check([board])
@@ -165,7 +169,7 @@ def test_board_swapped_after_flashing_is_noticed(lab):
         text = lab.config.read_text().replace('port_folder = "ports"', f'ports = ["{port}"]')
         lab.config.write_text(text)
         with lab.station("--runs", "1") as station:
-            assert station.process.wait(60) == 1
+            assert station.finish() == 1, station.story
         stop.set()
         thread.join()
     assert (station.runs[0]["ok"], station.runs[0]["code"]) == (False, "E21")
@@ -179,18 +183,18 @@ def test_term_ends_the_station_and_all_it_started(lab, wanted):
         station.wait_for(lambda _runs: wanted in board.commands)
         below = children_of(station.process.pid)
         began = time.monotonic()
-        assert station.stop() == 0
+        assert station.stop() == 0, station.story
         assert time.monotonic() - began < 5
         assert below and not [pid for pid in below if Path(f"/proc/{pid}").exists()]
         with lab.station("--runs", "1") as again:
-            assert again.process.wait(60) == 0
+            assert again.finish() == 0, again.story
     lab.check([board])
 
 
 def test_empty_pool_stops_nothing_and_says_what_to_do(tmp_path):
     lab = StationLab(tmp_path, licences=1)
     with lab.board(1) as one, lab.board(2) as two, lab.station("--runs", "2") as station:
-        assert station.process.wait(60) == 1
+        assert station.finish() == 1, station.story
     by_ok = {run["ok"]: run for run in station.runs}
     assert (by_ok[False]["code"], by_ok[False]["hint"]) == ("E10", "import more licences with 'upeer pool import'")
     lab.check([one if one.mac == by_ok[True]["mac"] else two])
@@ -200,29 +204,32 @@ def test_empty_pool_stops_nothing_and_says_what_to_do(tmp_path):
 def test_killed_again_and_again(tmp_path, pool_url):
     """SIGKILL at random points; the next station goes on by itself. No licence twice, none lost, the chain is whole.
 
-    A board that is done leaves its port to a new one, so that every kill meets boards at all stages.
+    A board that is done leaves its port to a new one, so that every kill meets boards at all stages. Of several
+    stations two are killed, and the others work on.
     """
     chance = random.Random(20261122)
-    lab = StationLab(tmp_path, pool_url, licences=_BOARDS * (_KILLS + 1) + 2)
+    lab = StationLab(tmp_path, pool_url, licences=_BOARDS * (3 * _KILLS + 4), stations=_STATIONS)
     with contextlib.ExitStack() as stack:
-        boards = [stack.enter_context(lab.board(number)) for number in range(1, _BOARDS + 1)]
-        at_ports = list(boards)
+        stations = {number: stack.enter_context(lab.station(number=number)) for number in range(1, _STATIONS + 1)}
+        operator = Operator(lab, stack, stations, _BOARDS)
         for _ in range(_KILLS):
-            with lab.station() as station:
-                station.wait_for(lambda _runs, rows=station.rows: rows)
-                if chance.random() < 0.5:
-                    station.wait_for(lambda runs: runs)
-                time.sleep(chance.uniform(0.1, 2.5))
-                station.kill()
-            burned = {entry.mac for entry in lab.factory.pool.entries("burned")}
-            for number, board in enumerate(at_ports):
-                if board.mac in burned:
-                    board.__exit__()
-                    at_ports[number] = stack.enter_context(lab.board(len(boards) + 1, port=number + 1))
-                    boards.append(at_ports[number])
-        with lab.station() as station:
-            station.wait_for_pass([board.mac for board in at_ports], 40 + 3 * _BOARDS)
-            station.stop()
-    lab.check(boards)
-    print(f"{len(boards)} boards, {_KILLS} kills")
+            number = chance.randint(1, min(_STATIONS, _KILLED))
+            _let_work(stations[number], operator, chance)
+            stations[number].kill()
+            stations[number] = stack.enter_context(lab.station(number=number))
+        operator.finish(60 + 10 * _BOARDS)
+        for station in stations.values():
+            assert station.stop() == 0, station.story
+    lab.check_records(operator.records)
+    assert len(operator.records) == len(operator.boards) >= _BOARDS
+    print(f"{len(operator.boards)} boards, {_STATIONS} stations, {_KILLS} kills, repeats {dict(operator.failures)}")
     lab.factory.pool.close()
+
+
+def _let_work(station, operator, chance):
+    """Let a station work for a random time, half of the times until a board has ended."""
+    station.wait_for(lambda _runs: station.rows, _PATIENCE_S, operator.look_after)
+    if chance.random() < 0.5:
+        station.wait_for(lambda runs: runs, _PATIENCE_S, operator.look_after)
+    end = time.monotonic() + chance.uniform(0.1, 2.5)
+    station.wait_for(lambda _runs: time.monotonic() > end, _PATIENCE_S, operator.look_after)

@@ -73,7 +73,7 @@ def test_station_passes_every_board(bench):
     text = bench.lab.config.read_text().replace('port_folder = "ports"', f"ports = {json.dumps(bench.ports)}")
     bench.lab.config.write_text(text)
     with bench.lab.station("--runs", str(len(bench.ports))) as station:
-        assert station.process.wait(120) == 0, station.rows
+        assert station.finish(120) == 0, station.story
     assert {run["port"] for run in station.runs} == set(bench.ports)
     assert all(run["again"] for run in station.runs)
     assert audit.verify(bench.lab.factory.pool.database, bench.lab.factory.pool.key).burned == len(bench.ports)

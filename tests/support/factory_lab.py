@@ -1,6 +1,7 @@
 """A licence pool for tests, and boards that are one file each: flash and chip in a few lines, no interpreter."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,3 +104,20 @@ class FileBoard:
             return fctry.decode_image(self.path.read_bytes())[0]
         except ValueError:
             return None
+
+
+class TornBoard(FileBoard):
+    """A board whose flash is written in pieces: a kill may leave any of them."""
+
+    def write_fctry(self, image: bytes, mac: str) -> None:
+        del mac
+        write_torn(self.path, image, 1024)
+
+
+def write_torn(path: Path, data: bytes, size: int, on_piece: Callable[[int], None] = lambda _done: None) -> None:
+    """Write a file in pieces of so many bytes, each on its own; `on_piece` is told how many are written."""
+    with path.open("wb") as file:
+        for at in range(0, len(data), size):
+            file.write(data[at : at + size])
+            file.flush()
+            on_piece(at + size)
