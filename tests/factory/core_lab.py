@@ -1,7 +1,8 @@
 """Crashes: programs that may dump core as they like, ended by a signal while they hold a secret; what they leave.
 
 A `CrashBoard` is a board that stops the clock when a secret arrives: `reached` is set, and it does nothing more until
-`go_on` is set. Then `crash` ends the program that talks to it, and all that this one started.
+`go_on` is set. Then `crash` ends the program that talks to it, and all that this one started. `typed` is all that
+came into its REPL.
 """
 
 import contextlib
@@ -19,7 +20,7 @@ import line_board
 
 _UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 _ELF, _CORE = b"\x7fELF", 4
-_DEADLINE_S = 60
+_DEADLINE_S = 300
 UPEER = [sys.executable, "-m", "upeer_cli.main"]
 # The same program without what it does against core dumps, the control of every crash; and one whose limit stays.
 _UNHARDENED = "import upeer_cli.main as program\nprogram.forbid_core_dumps = lambda: None\nprogram.main()"
@@ -144,12 +145,12 @@ class CrashBoard(line_board.LineBoard):
 
     def __init__(self, *arguments, moment, **options):
         super().__init__(*arguments, **options)
-        self._moment, self._typed = moment, b""
+        self._moment, self.typed = moment, b""
         self.reached, self.go_on = threading.Event(), threading.Event()
 
     def _to_repl(self, data):
-        self._typed = self._typed[-1000:] + data
-        self._stand_still(self._moment in self._typed)
+        self.typed += data
+        self._stand_still(self._moment in self.typed)
         super()._to_repl(data)
 
     def _to_rom(self, frame):

@@ -1,10 +1,13 @@
 """Planted secrets: the forms they could show up in, and the places that are looked at while programs run."""
 
 import base64
+import contextlib
 import threading
 from pathlib import Path
 
 from upeer_office import names
+
+_PAUSE_S = 0.01  # leaves the watched programs some time to run
 
 
 def forms(secret: bytes) -> list[bytes]:
@@ -25,12 +28,18 @@ def leaks(secrets: list[bytes], data: bytes) -> list[bytes]:
 
 
 class Watcher:
-    """Takes snapshots of the command lines and environments of all processes, as fast as it can, into `seen`."""
+    """Takes snapshots again and again, into `seen`: the command lines and environments of all processes, and the
+    files that come and go below `folder`.
+    """
 
-    def __enter__(self) -> "Watcher":
+    def __init__(self, folder: Path | None = None) -> None:
         self.seen: set[bytes] = set()
+        self.files: set[str] = set()
+        self._folder = folder
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> "Watcher":
         self._thread.start()
         return self
 
@@ -39,10 +48,14 @@ class Watcher:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._stop.is_set():
+        while not self._stop.wait(_PAUSE_S):
             for folder in Path("/proc").glob("[0-9]*"):
                 for name in ("cmdline", "environ"):
-                    try:
-                        self.seen.add((folder / name).read_bytes())
-                    except OSError:
-                        continue
+                    self._take(folder / name)
+            for path in self._folder.rglob("*") if self._folder else ():
+                self.files.add(path.name)
+                self._take(path)
+
+    def _take(self, path: Path) -> None:
+        with contextlib.suppress(OSError):
+            self.seen.add(path.read_bytes())
