@@ -114,7 +114,7 @@ class VirtualBoard:
     def alive(self) -> bool:
         return self._thread.is_alive()
 
-    def wait_for(self, text: str, timeout: float = 10.0, count: int = 1) -> str:
+    def wait_for(self, text: str, timeout: float = 60.0, count: int = 1) -> str:
         """Return the output once it holds `text` `count` times since the start; TimeoutError quotes its end."""
         end = time.monotonic() + timeout
         with self._news:

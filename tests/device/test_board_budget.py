@@ -8,7 +8,7 @@ import board_lab
 import groups
 import pytest
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("micropython")]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("micropython")]
 
 GATE = "176K"
 APP = Path(__file__).parent / "board_app"

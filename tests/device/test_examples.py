@@ -8,7 +8,7 @@ import sys
 import board_lab
 import pytest
 
-pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("micropython")]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("micropython")]
 
 
 def code_of(text: str) -> list[str]:

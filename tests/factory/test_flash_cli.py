@@ -101,7 +101,7 @@ def _running_flash(recipe, state, port):
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
-        wait_until(lambda: _esptools(port))
+        wait_until(lambda: _esptools(port), 60)
         yield process
     finally:
         process.kill()
@@ -128,7 +128,7 @@ def test_ctrl_c_leaves_no_process(recipe, tmp_path, number):
         chip.mute = True
         with _running_flash(recipe, tmp_path / "state", chip.port) as process:
             os.kill(process.pid, number)
-            assert process.wait(10) == 130
+            assert process.wait(60) == 130
             assert _esptools(chip.port) == []
             assert "Traceback" not in process.stderr.read()
 
@@ -139,7 +139,7 @@ def test_killed_command_leaves_no_process(recipe, tmp_path):
         chip.mute = True
         with _running_flash(recipe, tmp_path / "state", chip.port) as process:
             process.kill()
-            wait_until(lambda: _esptools(chip.port) == [], 20)
+            wait_until(lambda: _esptools(chip.port) == [], 60)
 
 
 def test_fetch_says_where_the_image_comes_from(recipe, tmp_path, capsys):

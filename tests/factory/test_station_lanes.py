@@ -32,7 +32,7 @@ class FakeFlasher:
         self.gate.set()
 
     def flash(self, port, on_progress=None, cancel=None):
-        assert self.gate.wait(10)
+        assert self.gate.wait(60)
         if self.faults:
             raise self.faults.pop(0)
         on_progress(Progress(port, "writing", "app", 50, 100, self.mac))
@@ -133,7 +133,7 @@ def test_station_runs_every_lane_and_none_waits_for_another(factory, tmp_path):
     class Slow(FakeFlasher):
         def flash(self, port, on_progress=None, cancel=None):
             if port.endswith("1"):
-                assert self.gate.wait(10)
+                assert self.gate.wait(60)
             mac = factory_lab.mac_of(int(port[-1]))
             return FlashResult(port, mac, "ESP32", "B", "pin", "1.27", 0.1, 9, 9, 9, (), 1, 115200, "full")
 
@@ -172,7 +172,7 @@ def test_station_that_is_closed_counts_what_passed_and_not_what_it_stopped(facto
     class Stopped(FakeFlasher):
         def flash(self, port, on_progress=None, cancel=None):
             if port.endswith("1"):
-                assert cancel.wait(10)
+                assert cancel.wait(60)
                 raise Fault("F11", "", port, "writing")
             return super().flash(port, on_progress, cancel)
 
@@ -188,7 +188,7 @@ def test_retry_right_after_a_run_does_the_steps_that_were_asked_for(factory, tmp
     """Even while the pool takes its time to tell the stock."""
     station = _station(factory, tmp_path, FakeFlasher())
     asked, status = threading.Event(), factory.pool.status
-    factory.pool.status = lambda: asked.wait(10) and status()
+    factory.pool.status = lambda: asked.wait(60) and status()
     _pump(station, 2)
     assert station.retry(1, ("flash",))
     assert [(outcome.lane, outcome.did) for outcome in _pump(station, 1)] == [(1, "")]

@@ -42,7 +42,7 @@ class Terminal:
             if select.select([self._outer], [], [], 0.05)[0]:
                 self.text += _ESCAPES.sub("", os.read(self._outer, 65536).decode("utf-8", "ignore"))
 
-    def wait_for(self, text, seconds=40):
+    def wait_for(self, text, seconds=60):
         """Wait until the screen shows a text that it has not shown since the last wait."""
         end = time.monotonic() + seconds
         self.text = ""
@@ -63,7 +63,7 @@ class Terminal:
             os.write(self._outer, key.encode())
             self.read(0.1)
 
-    def end(self, seconds=15):
+    def end(self, seconds=60):
         """Return the exit code; the screen is read meanwhile, so that nothing blocks."""
         end = time.monotonic() + seconds
         while self.process.poll() is None and time.monotonic() < end:

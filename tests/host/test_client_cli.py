@@ -85,7 +85,7 @@ def test_connect_ends_when_the_device_does_although_stdin_is_open(lab):
     command = [sys.executable, "-m", "upeer_cli.main", "connect", "lamp", "--service", "greet", *lab.options]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout.read() == b"hello\n"
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
 
 
 def test_netcheck(lab):

@@ -119,7 +119,7 @@ class Hop:
 
         self._calls.append(forget_flows)
         self._ring.send(b"!")
-        done.wait(5)
+        done.wait(60)
 
     def statistics(self) -> dict[str, Any]:
         """Return what was forwarded, and what each link lost, duplicated, reordered or dropped for a full queue."""

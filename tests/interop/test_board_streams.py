@@ -14,7 +14,7 @@ from board_lab import Lab, echo
 from upeer.errors import RemoteError
 from upeer_client import errors, files
 
-pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("micropython")]
+pytestmark = [pytest.mark.timeout(180), pytest.mark.usefixtures("micropython")]
 
 APP = Path(__file__).parent / "board_app"
 PATTERN = bytes(range(251)) * 400
@@ -43,7 +43,7 @@ def run(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Run]:
             async with await client.connect(lab.dids[0], "direct") as connection:
                 return await work(connection)
 
-        return lab.run(main, 40)
+        return lab.run(main, 120)
 
     if request.param == "clean":
         yield call
@@ -226,4 +226,4 @@ def test_several_sessions_at_once_and_no_more_than_fit(lab: Lab) -> None:
             assert await echo(await connection.open("echo", 1), b"room again") == b"room again"
 
     with bad_links.direct_hop():
-        lab.run(main, 50)
+        lab.run(main, 120)

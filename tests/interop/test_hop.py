@@ -18,7 +18,7 @@ _QUIET_S = 0.15
 def udp_socket() -> socket.socket:
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     udp.bind(("127.0.0.1", 0))
-    udp.settimeout(2)
+    udp.settimeout(60)
     return udp
 
 

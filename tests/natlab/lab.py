@@ -45,7 +45,7 @@ class Host:
         self._lab.processes.append(process)
         return process
 
-    def udp_socket(self, port: int = 0, timeout_s: float = 1.0) -> socket.socket:
+    def udp_socket(self, port: int = 0, timeout_s: float = 60.0) -> socket.socket:
         """Return a UDP socket bound to this host's address; it lives in the namespace, its user need not."""
         with namespaces.inside(self.namespace):
             udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -14,7 +14,7 @@ from hop import Hop
 
 from upeer.wire import RELAYED
 
-pytestmark = [pytest.mark.timeout(90), pytest.mark.usefixtures("micropython")]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("micropython")]
 
 PATTERN = b"plaintext that no relay may see " * 800
 

@@ -48,14 +48,14 @@ class _Recorder:
 
     def __init__(self, upstream):
         self.listener = socket.create_server(("127.0.0.1", 0))
-        self.listener.settimeout(5)
+        self.listener.settimeout(60)
         self.address = self.listener.getsockname()
         self.upstream = upstream
         self.request = self.answer = b""
 
     def run(self):
         client, _ = self.listener.accept()
-        with client, socket.create_connection(self.upstream, 5) as server:
+        with client, socket.create_connection(self.upstream, 60) as server:
             client.sendall(server.recv(16, socket.MSG_WAITALL))
             head = client.recv(4, socket.MSG_WAITALL)
             self.request = client.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL)

@@ -49,7 +49,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
         assert event[0] == "login"
         yield Target(server, folder, port, did)
         udp.sendto(next_alive(event[1]), ("127.0.0.1", port))
-        udp.settimeout(2)
+        udp.settimeout(60)
         assert udp.recv(100)[0] == 0x8A, "the device is not logged in any more"
 
 

@@ -24,7 +24,7 @@ from upeer.wire import LAN_PORT
 from upeer_client import errors
 
 # Serial: the rates are meant for a board that has the machine for itself.
-pytestmark = [pytest.mark.serial, pytest.mark.timeout(60), pytest.mark.usefixtures("micropython")]
+pytestmark = [pytest.mark.serial, pytest.mark.timeout(240), pytest.mark.usefixtures("micropython")]
 
 _HEAP_NOISE = 4096
 PATTERN = bytes(range(251)) * 600
@@ -89,7 +89,7 @@ def on_scene(lab: Lab, work: Any) -> Any:
                 print(connection.stats(), lab.console.output[-500:])  # type: ignore[attr-defined]
                 raise
 
-    return lab.run(main, 40)
+    return lab.run(main, 180)
 
 
 def test_a12_close_data_and_probes_with_the_right_addresses_change_nothing(lab: Lab) -> None:

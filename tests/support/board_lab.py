@@ -16,7 +16,7 @@ from upeer_board.virtual import VirtualBoard
 from upeer_office import names
 from upeer_office.platforms import client_config, load_platform
 
-BOOT_S = 30
+BOOT_S = 60
 WIFI = ("lab", "")
 # What a small board's peer may have on its way; the library's own windows are for large ones.
 LIMITS = upeer_client.Limits(65536, 16384)

@@ -123,7 +123,7 @@ class PythonDevice:
             self._lan = None
         self.transport.close()
 
-    async def online(self, masters: int = 1, p2p_servers: int = 1, seconds: float = 5.0) -> None:
+    async def online(self, masters: int = 1, p2p_servers: int = 1, seconds: float = 60.0) -> None:
         """Wait until it is logged in to so many servers and they have its tokens."""
         async with asyncio.timeout(seconds):
             while self.registrar.count() < masters or self.registrar.count(ROLE_P2P) < p2p_servers:

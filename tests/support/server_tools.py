@@ -18,9 +18,8 @@ from upeer.control import Control
 from upeer.login import Login, login_key
 from upeer.wire import ROLE_MASTER
 
-READY_TIME_OUT_S = 20
-_END_TIME_OUT_S = 10
-_LOGIN_TIME_OUT_S = 5
+_END_TIME_OUT_S = 60
+_LOGIN_TIME_OUT_S = 60
 _EPOCHS = count(int(time.time()))
 
 
@@ -89,20 +88,24 @@ class Identity:
         return next(_EPOCHS)
 
 
-def log_in(udp: socket.socket, address: tuple[str, int], identity: Identity, master_id: int = 1) -> tuple[Any, ...]:
+def log_in(
+    udp: socket.socket,
+    address: tuple[str, int],
+    identity: Identity,
+    master_id: int = 1,
+    seconds: float = _LOGIN_TIME_OUT_S,
+) -> tuple[Any, ...]:
     """Log a device in at a master; return Login's event: ("login", Control, ...) or ("failed", code)."""
     key = login_key(identity.licence_key, identity.crc_key, identity.did, master_id)
     login = Login(identity, (ROLE_MASTER, address, key, b""), os.urandom, ticks_ms())
-    deadline = time.monotonic() + _LOGIN_TIME_OUT_S
+    deadline = time.monotonic() + seconds
     udp.settimeout(0.05)
     while time.monotonic() < deadline:
         login.handle_timer(ticks_ms())
         while (data := login.datagram_to_send(ticks_ms())) is not None:
             udp.sendto(data, address)
-        try:
+        with suppress(TimeoutError):
             login.receive_datagram(*udp.recvfrom(2048), ticks_ms())
-        except TimeoutError:
-            continue
         if (event := login.next_event()) is not None:
             return event
     return login.next_event() or ("failed", 0)
@@ -116,7 +119,7 @@ def next_alive(control: Control) -> bytes:
     return bytes(data)
 
 
-def events(udp: socket.socket, control: Control, seconds: float = 2.0) -> list[tuple[Any, ...]]:
+def events(udp: socket.socket, control: Control, seconds: float = 60.0) -> list[tuple[Any, ...]]:
     """Pump a session until it has events, which are returned, or the time is over."""
     deadline = time.monotonic() + seconds
     udp.settimeout(0.05)
