@@ -36,6 +36,7 @@ _MAC_LINE = re.compile(r"^MAC \(BLOCK\d+\)[^=]*= ((?:[0-9a-f]{2}:){5}[0-9a-f]{2}
 # Fields that change along with others: protection bits, and the copies of what was burned.
 _BOOKKEEPING = {"WR_DIS", "RD_DIS"}
 
+
 @dataclass(frozen=True)
 class Target:
     """A chip: a board at a port, or a virtual one whose eFuses are a file."""
@@ -219,14 +220,11 @@ def _espefuse(target: Target, arguments: list[str], pipes: list[int] | None = No
         try:
             if mac:
                 _answer(process, output, mac, target)
-            process.communicate(timeout=_SECONDS)
-        except subprocess.TimeoutExpired:
-            text = f"{target.name}: espefuse did not end in {_SECONDS} s"
-            raise FactoryError(NOT_SECURED, text, "unplug the board, plug it in and start again") from None
         finally:
-            if process.poll() is None:
-                process.kill()
-                process.communicate()
+            is_late = not _has_ended(process)
+        if is_late:
+            text = f"{target.name}: espefuse did not end in {_SECONDS} s"
+            raise FactoryError(NOT_SECURED, text, "unplug the board, plug it in and start again")
         if process.returncode:
             raise _failure(output.text(), target)
         return output.text()
@@ -238,7 +236,7 @@ def _answer(process: subprocess.Popen[bytes], output: _Output, mac: str, target:
     end = time.monotonic() + _SECONDS
     while process.poll() is None and _QUESTION not in output.text():
         if time.monotonic() > end:
-            raise subprocess.TimeoutExpired(process.args, _SECONDS)
+            return
         time.sleep(_POLL_SECONDS)
     if process.poll() is not None:
         return
@@ -247,9 +245,18 @@ def _answer(process: subprocess.Popen[bytes], output: _Output, mac: str, target:
     with contextlib.suppress(BrokenPipeError):
         process.stdin.write(b"BURN\n" if found == mac else b"NO\n")
         process.stdin.flush()
-    if found != mac:
-        process.communicate(timeout=_SECONDS)
     _check_mac(mac, found, target)
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Let espefuse end by itself, also when the caller is interrupted: a burn is not broken off. False if it hangs."""
+    try:
+        process.communicate(timeout=_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return False
+    return True
 
 
 def _failure(text: str, target: Target) -> Exception:
