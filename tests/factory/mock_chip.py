@@ -66,6 +66,8 @@ class _Session(server.ChipSession):
         super().__init__(chip_mode)
         chip = _local.chip
         self.registers.update(registers._mac_registers(chip.chip, chip.mac_bytes))
+        if hasattr(chip, "efuses"):
+            self.registers = chip.efuses.over(self.registers)
         self.spi = _Spi(None)
         self.spi.configure_for_chip(chip_mode)
 
