@@ -25,8 +25,8 @@ def _lane(*events):
 
 
 def test_lane_goes_from_plug_to_pass():
-    lane = _lane("plugged", "start", "flash", "burn", "prove", "selftest", "label", "done")
-    assert (lane.state, lane.seconds, lane.has_board) == (PASS, 6.0, True)
+    lane = _lane("plugged", "start", "flash", "burn", "prove", "selftest", "secure", "label", "done")
+    assert (lane.state, lane.seconds, lane.has_board) == (PASS, 7.0, True)
 
 
 def test_lane_fails_from_every_step():
@@ -209,7 +209,7 @@ def test_file_of_four_lines_is_enough(tmp_path):
     [
         ('recipe = "line.toml"\n', "needs its pin"), ("colour = 1\n", "colour"), ("low_stock = -1\n", "low_stock"),
         ('engineer_password = "hunter2-hunter2"\n', "engineer_password"), ("ports = 3\n", "ports"),
-        ("=", "station.toml"), ('[selftest]\npassword = "hunter2"\n', "wifi_password_file"),
+        ("burn_efuses = true\n", "needs a recipe with"), ("=", "station.toml"), ('[selftest]\npassword = "hunter2"\n', "wifi_password_file"),
     ],
 )  # fmt: skip
 def test_file_with_a_fault_is_one_line(tmp_path, extra, what):
