@@ -50,8 +50,8 @@ class Day:
             each.mkdir()
         kinds = ("engineer password", "Wi-Fi password", "signing passphrase", "export passphrase")
         self.words = {name: f"planted {secrets.token_hex(8)}" for name in kinds}
-        extra = f'wifi_password_file = "wifi.txt"\n{self._make_password()}[selftest]\nmin_aps = 1\n'
-        extra += f'[label]\nprinter = "{printer}"\n'
+        extra = f'wifi_password_file = "wifi.txt"\n{self._make_password()}[selftest]\nssid = "line"\n'
+        extra += f'server = "127.0.0.1"\n[label]\nprinter = "{printer}"\n'
         self.lab = StationLab(folder, licences=4, extra=extra)
         (folder / "wifi.txt").write_text(self.words["Wi-Fi password"] + "\n")
         (folder / "export.txt").write_text(self.words["export passphrase"] + "\n")
@@ -189,6 +189,7 @@ def test_a22_secrets_of_the_line_are_in_none_of_the_five_places(tmp_path, monkey
         day.lab.factory.pool.close()
     places = _places(day, watcher)
     assert day.words["Wi-Fi password"].encode() in board.typed, "the secrets were in use"
+    assert station.runs[-1]["selftest"]["loop"][0] is True
     assert record["licence_key"] in board.flash() and len(planted) == 2 * 4 + 10
     programs = places.pop(_PROGRAMS)
     assert all(word in programs for word in (b"mpremote", b"esptool", b"upeer_cli"))
