@@ -125,7 +125,7 @@ class LaneRun:
 
     def _look(self, securing: Securing) -> None:
         """See what is burned at the board already: a locked one is not flashed, another line's is not touched."""
-        pool = self._line.pool
+        self._step, pool = "look", self._line.pool
         with self._noted("look"):
             seen = self._when_free(lambda: securing.look(self._port, pool, lambda: self._target(_LOOK_S).read_mac()))
         self._seen, self._mac = seen, seen.mac
@@ -157,11 +157,12 @@ class LaneRun:
 
     @contextlib.contextmanager
     def _noted(self, step: str) -> Iterator[None]:
-        """Write into the audit what fails."""
+        """Write into the audit what fails; when the pool is what failed, the first error is told all the same."""
         try:
             yield
         except (FactoryError, Fault) as error:
-            self._note("failed", error=error.code, text=error.text, step=step)
+            with contextlib.suppress(FactoryError):
+                self._note("failed", error=error.code, text=error.text, step=step, did=self._did or None)
             raise
 
     def _target(self, seconds: float) -> "_SameBoard":

@@ -209,7 +209,8 @@ def test_file_of_four_lines_is_enough(tmp_path):
     [
         ('recipe = "line.toml"\n', "needs its pin"), ("colour = 1\n", "colour"), ("low_stock = -1\n", "low_stock"),
         ('engineer_password = "hunter2-hunter2"\n', "engineer_password"), ("ports = 3\n", "ports"),
-        ("burn_efuses = true\n", "needs a recipe with"), ("=", "station.toml"), ('[selftest]\npassword = "hunter2"\n', "wifi_password_file"),
+        ("burn_efuses = true\n", "needs a recipe with"), ("burn_efuses = 3\n", "burn_efuses"),
+        ("=", "station.toml"), ('[selftest]\npassword = "hunter2"\n', "wifi_password_file"),
     ],
 )  # fmt: skip
 def test_file_with_a_fault_is_one_line(tmp_path, extra, what):

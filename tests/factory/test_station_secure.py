@@ -1,6 +1,7 @@
 """The lane's step "secure" at real espefuse's virtual chips: order, resume, refusals, records. Ports: ..._ports.py."""
 
 import dataclasses
+import io
 import json
 import threading
 
@@ -9,14 +10,19 @@ import line
 import pytest
 import secure
 import virtual_efuses
+from rich.console import Console
 from test_station_lanes import FakeFlasher
 
 from upeer_cli import main
-from upeer_factory import audit, lane_state, security_run, security_state
+from upeer_factory import audit, lane_state, securing, security_run, security_state
 from upeer_factory.errors import NOT_SECURED, FactoryError
 from upeer_factory.lane import LaneRun, Line
 from upeer_factory.lane_state import LaneState
 from upeer_factory.securing import Board
+from upeer_factory.station import Station
+from upeer_factory.station_keys import Keys
+from upeer_factory.station_screen import render
+from upeer_factory.watch import Watch
 
 MAC, OTHER = factory_lab.mac_of(1), factory_lab.mac_of(2)
 STEPS = ("burn-key", "burn-key-digest", "burn-efuse", "burn-efuse")
@@ -290,6 +296,18 @@ def test_screen_shows_securing():
         assert state.handle(event, 1.0)
     assert state.state == lane_state.SECURING and state.is_running
     assert state.handle("label", 2.0) and state.handle("done", 3.0, secured="now")
+
+
+def test_screen_and_log_say_what_becomes_of_efuses(lane):
+    lane.line.efuses = securing.LEFT_ALONE
+    station = Station(lane.line, Watch([]))
+    station.lanes.append(LaneState(1, "port-1", lane_state.PASS, secured="already"))
+    console = Console(width=110, height=30, record=True, file=io.StringIO())
+    console.print(render(station, Keys(lambda _text: True), 110))
+    text = console.export_text()
+    assert "eFuses are left alone" in text and "secured already" in text
+    assert any("no burn_efuses = true" in line for line in station.log)
+    station.close()
 
 
 def test_no_key_is_in_records_and_rows(lane, monkeypatch):
