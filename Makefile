@@ -5,7 +5,8 @@ STAMP := .venv/.installed
 SECONDS ?= 60
 WORKERS ?= 3
 BOARD ?= ESP32_GENERIC
-BOARDS ?= 12
+STATIONS ?= 8
+BOARDS ?= 16
 KILLS ?= 40
 
 .PHONY: help setup demo test lint format size bench fuzz natlab hil soak clean
@@ -59,9 +60,10 @@ natlab: setup  ## the NAT matrix in network namespaces (root)
 hil: setup  ## the line's tests on a bench of real boards: PORTS=/dev/ttyUSB0,... MICROPYTHON=FILE [BOARD=ESP32_GENERIC]
 	$(PY) -m pytest tests/hil -v --timeout 600 --ports "$(PORTS)" --micropython "$(MICROPYTHON)" --hil-board "$(BOARD)"
 
-soak: setup  ## stations killed again and again: KILLS=40 times at BOARDS=12 lanes, on both databases
+soak: setup  ## two of STATIONS=8 killed KILLS=40 times, BOARDS=16 ports in all, real tools, both databases
 	@.ci/system-packages factory
-	UPEER_SOAK_BOARDS=$(BOARDS) UPEER_SOAK_KILLS=$(KILLS) $(PY) -m pytest tests/factory/test_line_e2e.py -v -k killed --timeout 3600
+	UPEER_SOAK_STATIONS=$(STATIONS) UPEER_SOAK_BOARDS=$(BOARDS) UPEER_SOAK_KILLS=$(KILLS) \
+		$(PY) -m pytest tests/factory/test_line_e2e.py -v -rP -k killed --timeout 3600
 
 clean:  ## remove what the targets made, .venv too
 	rm -rf .venv typings build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

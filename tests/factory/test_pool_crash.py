@@ -54,10 +54,14 @@ class Line:
         return process
 
     def run(self, chance):
-        """Kill and restart the first KILLED stations at random moments until all are done."""
-        end = time.monotonic() + _LIMIT_S
+        """Kill and restart the first KILLED stations at random moments until all are done.
+
+        The longer it takes, the longer they live: on a busy machine a station that is killed at once never gets on.
+        """
+        began = time.monotonic()
+        end = began + _LIMIT_S
         while any(process.is_alive() for process in self.processes[:KILLED]):
-            time.sleep(chance.uniform(*_KILL_AFTER_S))
+            time.sleep(chance.uniform(*_KILL_AFTER_S) * (1 + (time.monotonic() - began) / 5))
             index = chance.randrange(KILLED)
             if self.processes[index].is_alive():
                 os.kill(self.processes[index].pid, signal.SIGKILL)
