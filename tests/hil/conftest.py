@@ -1,7 +1,7 @@
 """A bench of boards: real ones at the ports of `make hil PORTS=...`, and virtual ones for the same tests without any.
 
-Plain pytest with an option for the ports: what is tested are our own tools at a port, which flash, reset and talk by
-themselves; pytest-embedded would bring a second flasher and a second owner of the port.
+Boards are flashed, burned and proved by our own tools, which are what is tested; their consoles are read by
+pytest-embedded, which `make hil` and `make test` load for this folder only.
 """
 
 from dataclasses import dataclass
@@ -27,6 +27,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--ports", default="", help="ports of real boards, with commas; their licence is replaced")
     group.addoption("--hil-board", default="ESP32_GENERIC", help="their board, a folder below boards/")
     group.addoption("--micropython", default="", help="the stock MicroPython image for that board")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip the tests of the console where pytest-embedded is not loaded."""
+    if not config.pluginmanager.hasplugin("pytest_embedded.plugin"):
+        reason = pytest.mark.skip(reason="the console needs pytest-embedded: run 'make hil'")
+        for item in items:
+            if item.path.name == "test_console.py":
+                item.add_marker(reason)
 
 
 @pytest.fixture(scope="module", params=["virtual", "real"])
