@@ -8,6 +8,7 @@ BOARD ?= ESP32_GENERIC
 STATIONS ?= 8
 BOARDS ?= 16
 KILLS ?= 40
+HIL := $(PY) -m pytest -p pytest_embedded.plugin -W ignore::pytest.PytestExperimentalApiWarning
 
 .PHONY: help setup demo test lint format size bench fuzz natlab hil soak clean
 
@@ -29,6 +30,7 @@ test: lint  ## lint, then every test: in parallel, then those that need the mach
 	@.ci/system-packages factory
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not serial"
 	$(PY) -m pytest -m serial || [ $$? -eq 5 ]
+	$(HIL) tests/hil/test_console.py
 
 lint: setup  ## style, types (host and MicroPython), layers, sizes of modules and functions
 	@status=0; \
@@ -58,7 +60,7 @@ natlab: setup  ## the NAT matrix in network namespaces (root)
 	$(PY) -m pytest tests/natlab -v
 
 hil: setup  ## the line's tests on a bench of real boards: PORTS=/dev/ttyUSB0,... MICROPYTHON=FILE [BOARD=ESP32_GENERIC]
-	$(PY) -m pytest tests/hil -v --timeout 600 --ports "$(PORTS)" --micropython "$(MICROPYTHON)" --hil-board "$(BOARD)"
+	$(HIL) tests/hil -v --timeout 600 --ports "$(PORTS)" --micropython "$(MICROPYTHON)" --hil-board "$(BOARD)"
 
 soak: setup  ## two of STATIONS=8 killed KILLS=40 times, BOARDS=16 ports in all, real tools, both databases
 	@.ci/system-packages factory
