@@ -1,8 +1,6 @@
 """`upeer burn`: one licence into one board, proved."""
 
-import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -10,11 +8,9 @@ from upeer_board import boards
 from upeer_cli.common import UserError, examples, json_option, report
 from upeer_cli.factory_common import opened_pool, pool_options
 from upeer_cli.labels_common import label_options, print_label
-from upeer_cli.licence import _passphrase as read_secret
+from upeer_cli.selftest import describe_tests, read_tests, step_shower, test_options
 from upeer_factory.burn import Burner, Options, Result
-from upeer_factory.line_server import Place
 from upeer_factory.targets import ChipTarget, ReplTarget
-from upeer_office.errors import USAGE
 
 
 @click.command(
@@ -30,10 +26,7 @@ from upeer_office.errors import USAGE
 @click.option("--baud", type=int, default=460800, show_default=True, help="For --board.")
 @click.option("--rewrite", is_flag=True, help="Write anew even if the board proves its licence.")
 @click.option("--selftest", is_flag=True, help="Have the board test itself; the signed result joins the record.")
-@click.option("--min-aps", type=click.IntRange(0), default=1, show_default=True, help="Networks that it must see.")
-@click.option("--wifi", metavar="SSID", help="The line's network, for a session through the line's own server.")
-@click.option("--wifi-password-file", metavar="FILE", help="Its password ('-': stdin); none: an open network.")
-@click.option("--server", metavar="IP[:PORT]", help="This station's address there; the first of 64 UDP ports to use.")
+@test_options
 @label_options
 @json_option
 def burn(
@@ -45,25 +38,19 @@ def burn(
 
     A board that has a licence keeps it. Run it again after any failure: nothing is lost.
     """
-    tests, place = _selftest(min_aps, wifi, wifi_password_file, server) if selftest else (None, None)
+    tests, place = read_tests(min_aps, wifi, wifi_password_file, server) if selftest else (None, None)
     target = _target(port, board, baud)
     with opened_pool(pool, station_key, station, operator) as opened:
         options = Options(tests, rewrite, place=place)
-        is_shown = sys.stderr.isatty() and not json_mode
-        result = Burner(target, opened, options).run(_show_step if is_shown else None)
+        result = Burner(target, opened, options).run(step_shower(json_mode))
         printed = print_label(opened, result.did, printer, (brand, category)) if printer else 0
     report(result.as_dict() | {"label": printed}, json_mode, lambda: _describe(result))
-
-
-def _show_step(step: str) -> None:
-    click.echo(f"upeer: {step}", err=True)
 
 
 def _describe(result: Result) -> str:
     how = "burned" if not result.was_burned else "rewritten" if result.written else "proved again"
     rows = [f"PASS {result.did} at {result.mac}: {how} in {result.seconds:.1f} s"]
-    rows += [f"  {name:6} {'good' if row[0] else 'BAD'}  {row[1]}" for name, row in result.selftest.items()]
-    return "\n".join(rows)
+    return "\n".join(rows + describe_tests(result.selftest))
 
 
 def _target(port: str, board: str | None, baud: int) -> ReplTarget:
@@ -74,19 +61,3 @@ def _target(port: str, board: str | None, baud: int) -> ReplTarget:
     except ValueError as error:
         raise UserError(str(error)) from error
     return ChipTarget(port, found.chip, found.partitions["fctry"].offset, baud)
-
-
-def _selftest(
-    min_aps: int, wifi: str | None, password_file: str | None, server: str | None
-) -> tuple[dict[str, Any], Place | None]:
-    """Return the options of firmware/device/selftest.py, and where boards find this station."""
-    if (wifi is None) != (server is None):
-        raise UserError("--wifi and --server go together", code=USAGE)
-    if wifi is None or server is None:
-        return {"min_aps": min_aps}, None
-    try:
-        place = Place.parse(server)
-    except ValueError as error:
-        raise UserError(str(error), code=USAGE) from None
-    password = read_secret(password_file, confirm=False) if password_file else ""
-    return {"min_aps": min_aps, "ssid": wifi, "password": password}, place

@@ -30,6 +30,7 @@ COMMANDS = {
     "sign": ("upeer_cli.sign:sign", "Make a signing key; sign and verify images."),
     "pool": ("upeer_cli.pool:pool", "Keep the licence pool of a production line."),
     "burn": ("upeer_cli.burn:burn", "Burn a licence into a board and have it proved."),
+    "selftest": ("upeer_cli.selftest:selftest", "Have a burned board test itself."),
     "label": ("upeer_cli.label:label", "Print the label of a burned board."),
     "audit": ("upeer_cli.audit:audit", "Verify, export and push the line's records."),
     "station": ("upeer_cli.station:station", "Run the production line: a lane per port."),

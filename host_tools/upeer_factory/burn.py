@@ -67,16 +67,36 @@ class Burner:
 
     def run(self, on_step: OnStep | None = None) -> Result:
         """Burn the board; FactoryError or Fault when it fails, which is in the audit then. May be run again at once."""
+        return self._noted(self._run, on_step)
+
+    def test(self, on_step: OnStep | None = None) -> Result:
+        """Have a board that holds its licence test itself, and record it; burns nothing. Raises as `run` does."""
+        return self._noted(self._test, on_step)
+
+    def _noted(self, work: Callable[[float], Result], on_step: OnStep | None) -> Result:
         self._on_step = on_step or (lambda _step: None)
-        began = time.monotonic()
         try:
-            return self._run(began)
+            return work(time.monotonic())
         except (FactoryError, Fault) as error:
             self._note_failure(error)
             raise
 
+    def _read_mac(self) -> str:
+        self._mac = self._do("mac", lambda: parse_mac(self._target.read_mac()))
+        return self._mac
+
+    def _test(self, began: float) -> Result:
+        mac = self._read_mac()
+        licence = self._pool.label_secrets(mac)
+        self._did = licence.did
+        found = self._selftest(licence)
+        assert found is not None
+        self._pool.note("selftest", did=licence.did, mac=mac, selftest=found.as_dict())
+        is_burned = licence.state == "burned"
+        return Result(mac, licence.did, is_burned, False, round(time.monotonic() - began, 3), found.lists())
+
     def _run(self, began: float) -> Result:
-        mac = self._mac = self._do("mac", lambda: parse_mac(self._target.read_mac()))
+        mac = self._read_mac()
         licence = self._do("reserve", lambda: self._pool.reserve(mac))
         self._did = licence.did
         was_burned = licence.state == "burned"
@@ -86,7 +106,7 @@ class Burner:
             self._do("prove", lambda: self._prove(licence))
         selftest = self._selftest(licence)
         self._do("burned", lambda: self._burned(licence, selftest))
-        rows = {name: list(row) for name, row in selftest.rows.items()} if selftest else {}
+        rows = selftest.lists() if selftest else {}
         return Result(mac, licence.did, was_burned, written, round(time.monotonic() - began, 3), rows)
 
     def _burned(self, licence: Reserved, selftest: prove.SelfTest | None) -> None:

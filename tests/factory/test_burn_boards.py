@@ -11,8 +11,8 @@ from upeer_factory import audit, burn
 from upeer_factory.burn import Burner
 from upeer_factory.errors import FactoryError
 from upeer_factory.faults import Fault
+from upeer_factory.line_server import Place
 from upeer_factory.targets import ChipTarget, ReplTarget
-from upeer_office import bundle
 
 pytestmark = pytest.mark.usefixtures("micropython")
 _FCTRY = load_board("ESP32_GENERIC").partitions["fctry"].offset
@@ -160,23 +160,12 @@ def test_chip_swapped_before_the_write_is_noticed(factory, blank, tmp_path):
 
 
 def test_selftest_reaches_the_lines_server(factory, blank, tmp_path):
-    from server_tools import free_port, serving
-
-    from upeer_office.platforms import load_platform
-
-    platform = load_platform(tmp_path / "shop")
-    port = free_port()
-    for server in platform.masters + platform.p2p_servers + platform.relays:
-        server.port = port
-    platform.save()
-    bundle.write_bundles(platform)
-    options = {"ssid": "line", "password": "", "server": ["127.0.0.1", port]}
+    options = burn.Options(selftest={"ssid": "line", "password": "", "min_aps": 1}, place=Place("127.0.0.1"))
     with VirtualBoard.start(_copy(blank, tmp_path / "one")) as board:
-        with serving(tmp_path / "shop"):
-            result = Burner(ReplTarget(board.pty), factory.pool, burn.Options(selftest=options)).run()
-            assert result.selftest["loop"][0] is True and result.selftest["loop"][1][0] == 5
-        options["server"] = ["127.0.0.1", free_port()]
-        with pytest.raises(FactoryError, match="failed its test of loop"):
-            Burner(ReplTarget(board.pty), factory.pool, burn.Options(selftest=options)).run()
+        result = Burner(ReplTarget(board.pty), factory.pool, options).run()
+        assert result.selftest["loop"][0] is True and result.selftest["loop"][1][0] == 16384
+        board.set_air(up=False)
+        with pytest.raises(FactoryError, match="failed its test of wifi, loop"):
+            Burner(ReplTarget(board.pty), factory.pool, options).run()
     row = list(audit.entries(factory.pool.database))[-2]
     assert row["event"] == "selftest failed"

@@ -34,6 +34,8 @@ def board(tmp_path_factory, micropython):
 def test_a_day_at_the_line(line, board):
     done = upeer_json("burn", "--port", board.pty, "--selftest")
     assert (done["was_burned"], done["written"], done["selftest"]["flash"][0]) == (False, True, True)
+    tested = upeer_json("selftest", "--port", board.pty, "--wifi", "line", "--server", "127.0.0.1")
+    assert (tested["did"], tested["written"], tested["selftest"]["loop"][0]) == (done["did"], False, True)
     again = upeer("burn", "--port", board.pty)
     assert f"PASS {done['did']}" in again and "proved again" in again
     status = upeer_json("pool", "status", "--low", "10")
@@ -119,6 +121,8 @@ def test_office_export_goes_into_a_pool(line, tmp_path):
         (("burn", "--port", "/dev/none"), 3, "(E20)"),
         (("burn", "--port", "/dev/none", "--board", "NONE"), 1, "no board 'NONE'"),
         (("burn", "--port", "x", "--selftest", "--wifi", "line"), 2, "go together"),
+        (("selftest", "--port", "/dev/none"), 3, "(E20)"),
+        (("selftest", "--port", "x", "--server", "127.0.0.1"), 2, "go together"),
         (("label", "--out", "x.png"), 2, "by its DID or by --mac"),
         (("label", "TEST-000001-AAAAA"), 2, "--printer or --out"),
         (("label", "TEST-000001-YVAEN", "--out", "x.gif"), 2, "none of .zpl"),
@@ -136,7 +140,7 @@ def test_what_is_wrong_is_one_line(line, arguments, code, text):
 
 @pytest.mark.parametrize(
     "command",
-    ["burn", "label", "audit verify", "audit export", "audit push"]
+    ["burn", "selftest", "label", "audit verify", "audit export", "audit push"]
     + [f"pool {name}" for name in ("init", "import", "issue", "platform", "status", "list", "scrap", "export")],
 )
 def test_help_has_examples(command):

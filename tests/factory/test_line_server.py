@@ -115,6 +115,13 @@ def test_taken_ports_are_one_line(mac):
             assert number < line.address[1] < number + PORTS
 
 
+def test_board_without_a_licence_of_the_pool_is_not_tested(tmp_path):
+    factory = make_factory(tmp_path)
+    with pytest.raises(FactoryError, match="the pool has no licence for") as caught:
+        Burner(FileBoard(tmp_path / "board", mac_of(1)), factory.pool, Options(selftest={})).test()
+    assert caught.value.code == "E14" and factory.pool.status().reserved == 0
+
+
 @pytest.mark.parametrize("text", ["here", "192.0.2.1:x", "0.0.0.0", "192.0.2.1:65500", "192.0.2.1:-1", "", "::1"])
 def test_addresses_that_are_none(text):
     with pytest.raises(ValueError, match="address"):
