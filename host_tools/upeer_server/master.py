@@ -70,6 +70,7 @@ class Master(Registrar):
         check_key(config.static_private)
         self.config = config
         self.static_public = public_key(config.static_private)
+        self.own_relay = 0  # id of the relay in this process, 0 for none
         self.lookups = 0
         self.found = 0
         self._by_source = Buckets(lookups_per_s, lookup_burst)
@@ -206,7 +207,7 @@ class Master(Registrar):
         invite_id = self.hub.random_bytes(8)
         entries = [self._p2p_entry(self._p2p[i], invite_id, token, address) for i in p2p_ids]
         p2p_count = len(entries)
-        relays = random.sample(list(self._relays.values()), min(RELAYS_PER_ANSWER, len(self._relays)))
+        relays = self._choose_relays()
         entries += [self._relay_entry(peer) for peer in relays]
         text = bytes((p2p_count, len(relays))) + b"".join(entries)
         if session is None:
@@ -216,6 +217,12 @@ class Master(Registrar):
         status = NOT_FOUND if session is None else FOUND
         head = bytes((status,)) + self.hub.unix.to_bytes(4, "big") + pack_address(*address)
         return (head + invite_id + text).ljust(ANSWER_SIZE, b"\0")
+
+    def _choose_relays(self) -> list[_Peer]:
+        """Return the relay beside this master, which is up while the master is, and others by chance."""
+        own = [peer for number, peer in self._relays.items() if number == self.own_relay]
+        others = [peer for number, peer in self._relays.items() if number != self.own_relay]
+        return own + random.sample(others, min(RELAYS_PER_ANSWER - len(own), len(others)))
 
     def _p2p_entry(self, peer: _Peer, invite_id: bytes, token: bytes, address: Address) -> bytes:
         key = self.hub.random_bytes(32)

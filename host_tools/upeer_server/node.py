@@ -49,6 +49,8 @@ class Node:
         self.master = Master(config.master, self.hub, **options) if config.master else None
         self.p2p = P2p(config.p2p, self.hub, **_common(options)) if config.p2p else None
         self.relay = Relay(config.relay, unix_time) if config.relay else None
+        if self.master is not None and config.relay is not None:
+            self.master.own_relay = config.relay.id
         self._registrars: list[Registrar] = [role for role in (self.master, self.p2p) if role is not None]
         if self._registrars and not config.generations:
             raise LocalError("no platform keys")

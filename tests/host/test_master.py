@@ -1,7 +1,21 @@
 """The master: logins, sessions, tokens, lookups, what it tells devices later."""
 
 import pytest
-from node_lab import CLIENT, DEVICE, DID, OTHER_DID, SERVER, Identity, Lab, events, generation, key, p2p_entry, token
+from node_lab import (
+    CLIENT,
+    DEVICE,
+    DID,
+    OTHER_DID,
+    SERVER,
+    Identity,
+    Lab,
+    events,
+    generation,
+    key,
+    p2p_entry,
+    relay_entry,
+    token,
+)
 
 from upeer.control import ALIVE_SIZE
 from upeer.login import BUSY, NO_ANSWER, Login
@@ -202,6 +216,20 @@ def test_cookie_serves_several_lookups():
     count = len(lab.sent)
     assert lab.lookup(token(DID), cookie=first.cookie_to_keep())[1].is_found
     assert len(lab.sent) == count + 1
+
+
+def test_lookup_names_the_relay_that_is_up_when_the_master_is():
+    """Two of three are named: with two servers down, those by chance would often be the dead ones."""
+    lab = Lab()
+    lab.online()
+    own = lab.node.relays[0]
+    others = [relay_entry(own.id + number, (f"203.0.113.{number}", 7000)) for number in (1, 2)]
+    lab.node.set_servers([p2p_entry()], [others[0], own, others[1]])
+    named = [[relay[1] for relay in lab.lookup(token(DID))[1].relays] for _ in range(12)]
+    assert all(len(addresses) == 2 and addresses[0] == (own.host, own.port) for addresses in named)
+    assert {addresses[1] for addresses in named} <= {(other.host, other.port) for other in others}
+    lab.node.set_servers([p2p_entry()], others)
+    assert {relay[1] for relay in lab.lookup(token(DID))[1].relays} == {(other.host, other.port) for other in others}
 
 
 def test_servers_change_at_once_for_lookups():
