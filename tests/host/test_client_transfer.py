@@ -189,7 +189,8 @@ def test_cancelled_connect_leaves_no_session(lab):
     async def run():
         async with lab.client() as client:
             task = asyncio.create_task(client.connect(lab.did))
-            await asyncio.sleep(0.003)
+            while not client._transport.parties:  # until it has begun; nothing can have come back by then
+                await asyncio.sleep(0)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
