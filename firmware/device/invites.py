@@ -73,10 +73,18 @@ async def _multiply(private: bytes, public: bytes) -> bytes:
 
 
 async def _answer(agent, responder, invite_id: bytes, way) -> None:
+    from upeer.answer import abandon
+
     try:
-        shared = await _multiply(responder.private, responder.peer_public)
+        await _finish(agent, responder, invite_id, way)
     except ProtocolError:
-        return  # a worthless public key
+        pass  # a worthless public key
+    finally:
+        abandon(agent.endpoint, responder)  # if it was not finished: no room, say
+
+
+async def _finish(agent, responder, invite_id: bytes, way) -> None:
+    shared = await _multiply(responder.private, responder.peer_public)
     drop(("upeer.invite", "upeer.lan", "upeer.pairs", "upeer.x25519", "device.curve", "device.memory"))
     message, session = agent.endpoint.finish_invite(responder, shared, 0, ticks_ms())
     if session:

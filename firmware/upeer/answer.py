@@ -65,3 +65,9 @@ def finish(endpoint, responder, shared: bytes, status: int, now: int) -> tuple:
         session = endpoint.add_session(responder, relays, now)
     responder.known[1] = answer
     return answer, session
+
+
+def abandon(endpoint, responder) -> None:
+    """Forget an invite whose handshake broke off here: its repetition is a new one."""
+    if responder.known[1] is None and responder.known in endpoint.answers:
+        endpoint.answers.remove(responder.known)

@@ -2,7 +2,7 @@
 
 from helpers import raises, unhex
 
-from upeer import connect, endpoint, invite, x25519
+from upeer import answer, connect, endpoint, invite, x25519
 from upeer.clock import ticks_add, ticks_diff
 from upeer.errors import ProtocolError, RemoteError
 from upeer.path import HOST, RELAY, SRFLX
@@ -63,8 +63,8 @@ class World:
 
     def connect(self, **kwargs):
         invite_id, invitation = self.invite(**kwargs)
-        answer, theirs = self.finish(self.handle(invite_id, invitation.message))
-        return self.client.start(invitation, answer, self.now), theirs
+        message, theirs = self.finish(self.handle(invite_id, invitation.message))
+        return self.client.start(invitation, message, self.now), theirs
 
     def run(self, duration=200):
         for _ in range(duration):
@@ -185,6 +185,19 @@ def test_handshake_that_the_shell_never_finished_is_forgotten():
     third, last = world.invite()
     assert world.handle(third, last.message)
     assert world.handle(first, invitation.message)
+
+
+def test_repetition_of_an_invite_that_broke_off_is_a_new_one():
+    world = World()
+    first, invitation = world.invite()
+    responder = world.handle(first, invitation.message)
+    answer.abandon(world.device, responder)
+    answer.abandon(world.device, responder)
+    again = world.handle(first, invitation.message)
+    assert again
+    message, session = world.finish(again)
+    answer.abandon(world.device, again)
+    assert session and world.handle(first, invitation.message) == message
 
 
 def test_too_many_sessions_is_said_and_silent_ones_make_room():
