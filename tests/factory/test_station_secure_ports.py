@@ -14,7 +14,7 @@ from station_lab import StationLab, make_recipe
 from upeer_board import boards, image
 from upeer_factory import audit, parts, security, security_run, security_state
 
-pytestmark = pytest.mark.usefixtures("micropython")
+pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("micropython")]
 ALL = "jtag_off = true\nsecure_boot = true\nflash_encryption = true"
 BURNS = 6  # key, its protection, digest, its protection, secure boot with its lock, JTAG
 BURN = "burn_efuses = true\n"
