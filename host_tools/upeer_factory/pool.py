@@ -126,10 +126,7 @@ class Pool:
 
     def label_secrets(self, name: str) -> Reserved:
         """Return the licence of a DID or MAC that is reserved or burned, opened: for its label."""
-        found = self.database.run(lambda tx: self._find(tx, name))
-        if found[1] not in ("reserved", "burned"):
-            raise FactoryError(POOL_DATA, f"{found[0]} is {found[1]}: it has no label", "burn it first")
-        return self.database.run(lambda tx: self._opened(tx, found, False))
+        return self.database.run(lambda tx: self._label_secrets(tx, name))
 
     def scrap(self, name: str, reason: str = "") -> Entry:
         """Scrap a licence for good, by DID or MAC; its board gets no other one. Twice changes nothing."""
@@ -191,6 +188,12 @@ class Pool:
             return self._opened(tx, taken, True)
         if found[1] == "scrapped":
             raise FactoryError(SCRAPPED, f"the licence of board {mac}, {found[0]}, is scrapped")
+        return self._opened(tx, found, False)
+
+    def _label_secrets(self, tx: Transaction, name: str) -> Reserved:
+        found = self._find(tx, name)
+        if found[1] not in ("reserved", "burned"):
+            raise FactoryError(POOL_DATA, f"{found[0]} is {found[1]}: it has no label", "burn it first")
         return self._opened(tx, found, False)
 
     def _opened(self, tx: Transaction, found: tuple[Any, ...], is_new: bool) -> Reserved:
