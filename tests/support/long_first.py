@@ -12,6 +12,7 @@ TESTS = Path(__file__).resolve().parents[1]
 FILES = (
     "factory/test_line_e2e.py",
     "factory/test_station_secure.py",
+    "factory/test_station_secure_ports.py",
     "natlab/test_connect.py",
     "natlab/test_connect_boards.py",
     "device/test_board_agent.py",
