@@ -24,7 +24,6 @@ from upeer_board.virtual import VirtualBoard
 _SLIP = 0xC0
 _COMMANDS = {number: name for name, number in protocol.CMD.items()}
 _SIZE = 4 << 20
-_EARLY_CTRL_C = "uncaught NLR"  # the unix port's end when Ctrl-C comes before its start is over; a chip has none such
 
 
 class LineBoard:
@@ -172,8 +171,7 @@ class LineBoard:
         try:
             self._write(self._board_line, data)
         except OSError:  # the virtual board has ended: the next byte boots it again
-            if _EARLY_CTRL_C not in self._board.error:
-                self.crashes.append(self._board.error)
+            self.crashes.append(self._board.error)
             self._power_off()
 
     def _power_off(self):
