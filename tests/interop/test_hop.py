@@ -117,7 +117,7 @@ def test_delay_both_ways(sockets: list[socket.socket]) -> None:
         data, source = server.recvfrom(64)
         server.sendto(data, source)
         peer.recvfrom(64)
-        assert 0.06 <= time.monotonic() - started < 0.5
+        assert time.monotonic() - started >= 0.06
 
 
 def test_duplicate_and_reorder(sockets: list[socket.socket]) -> None:
