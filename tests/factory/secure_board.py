@@ -1,68 +1,65 @@
-"""A board with eFuses at its port: espefuse's own emulated controller behind the ROM, for real espefuse and esptool.
+"""A board with eFuses at its port: an emulated controller (esp32_efuses) behind the ROM, for real espefuse and esptool.
 
 Bits can only be set, protected keys read as zeros, the bootloader encrypts the flash at its first boot once there is a
 key, and from then on esptool sees it. `pull={"BURN": 2}` pulls the cable, and the power, right after the second burn.
 """
 
-from espefuse.efuse_interface import SUPPORTED_CHIPS
+import struct
+
+from esp32_efuses import BASE, Esp32Efuses
 from line_board import LineBoard
 
-_COMMAND, _LOAD = 0x3FF5A104, 0x1  # ESP32's EFUSE_CMD and its value that shows what was burned
-_KEY_WORDS = range(0x3FF5A098, 0x3FF5A0B8, 4)  # where block 1 is written
+_REVISION_3 = {0x3FF6607C: 1 << 31}  # ESP32's APB_CTRL_DATE_REG: with both eFuses of the version it tells revision 3
 _CRYPT_COUNT, _KEY_HIDDEN = 1 << 20, 1 << 16  # in word 0 of block 0
+_KEY_BLOCK, _KEY_WRITTEN = 1, range(BASE + 0x98, BASE + 0xB8)
 
 
-class EFuses:
-    """The eFuses of an ESP32 of revision 3; `burns` counts what was burned."""
+class EFuses(Esp32Efuses):
+    """The eFuses of an ESP32 of revision 3; `burns` counts the burns, `keys` has the flash keys that were burned.
 
-    def __init__(self, file, mac_bytes, on_burn):
-        self._chip = SUPPORTED_CHIPS["esp32"].efuse_lib.EmulateEfuseController(str(file))
-        self._on_burn, self._is_written, self.burns = on_burn, False, 0
-        self._key_words, self.keys = {}, []
+    The keys, as they lie in the block, are what nothing but a test can know.
+    """
+
+    def __init__(self, file, mac_bytes, on_cut):
+        super().__init__(file, self._count)
+        self._on_cut, self._has_new_key, self.burns, self.keys = on_cut, False, 0, []
         low, high = int.from_bytes(mac_bytes[2:], "big"), int.from_bytes(mac_bytes[:2], "big")
-        for word, value in ((1, low), (2, high), (3, 1 << 15), (4, 128), (5, 1 << 20)):
-            self._chip.direct_write_efuse(word, value)
-
-    def over(self, registers):
-        """Return registers in which these eFuses lie."""
-        return _Registers(self, registers)
-
-    def has(self, address):
-        base = self._chip.REGS.DR_REG_EFUSE_BASE
-        return base <= address < base + self._chip.REGS.EFUSE_MEM_SIZE or address == self._chip.REGS.APB_CTL_DATE_ADDR
-
-    def read(self, address):
-        return self._chip.read_reg(address)
+        for number, value in ((1, low), (2, high | _crc8(mac_bytes) << 16), (3, 1 << 15), (4, 128), (5, 1 << 20)):
+            self.burn(number, value)
 
     def write(self, address, value):
-        self._chip.write_reg(address, value)
-        if address in _KEY_WORDS and value:
-            self._key_words[address] = value
-        if address == _COMMAND and value == _LOAD and self._is_written:
-            self.burns += 1
-            self._keep_key()
-            self._on_burn()
-        if address == _COMMAND:
-            self._is_written = value not in (0, _LOAD)
+        self._has_new_key |= address in _KEY_WRITTEN and value != 0
+        super().write(address, value)
 
-    def _keep_key(self):
-        """Remember a flash key that was burned, which nothing but a test can: `keys` as they lie in the block."""
-        if self._key_words:
-            self.keys.append(b"".join(self._key_words.get(at, 0).to_bytes(4, "little") for at in _KEY_WORDS))
-            self._key_words = {}
+    def _count(self):
+        self.burns += 1
+        if self._has_new_key:
+            self.keys.append(struct.pack("<8I", *self.requested(_KEY_BLOCK)))
+        self._has_new_key = False
+        self._on_cut()
 
-    def word(self, number, block=0):
-        """Return a word as software reads it."""
-        return self._chip.read_efuse(number, block)
+    def over(self, registers):
+        """Return registers in which these eFuses lie, as after a reset."""
+        self.load()
+        return _Registers(self, {**registers, **_REVISION_3})
 
-    def burn(self, number, bits, block=0):
-        """Burn as somebody else did it, or the bootloader."""
-        self._chip.direct_write_efuse(number, bits, block)
-        self._chip.save_to_file()
+    def word(self, number):
+        """Return a word of block 0 as it is burned."""
+        return self._burned[0][number]
 
     @property
     def is_encrypted(self):
         return bin(self.word(0) >> 20 & 0x7F).count("1") % 2 == 1
+
+
+def _crc8(data):
+    """Return the check byte of a MAC address: CRC-8 of polynomial 0x31, reflected (Dallas)."""
+    crc = 0
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x8C if crc & 1 else 0)
+    return crc
 
 
 class _Registers(dict):

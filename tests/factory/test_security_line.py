@@ -5,6 +5,7 @@ import json
 import line
 import pytest
 import secure
+import virtual_efuses
 from mock_chip import MockChip
 
 from upeer_cli import main
@@ -14,13 +15,19 @@ from upeer_factory.recipe import RecipeError
 from upeer_factory.security import PlanError
 
 CHIPS = ("esp32", "esp32s2", "esp32s3", "esp32c3", "esp32c6")
-ALL = "jtag_off = true\nsecure_boot = true\nflash_encryption = true"
+ALL = virtual_efuses.ALL
 
 
 @pytest.fixture(scope="module", autouse=True)
 def project(tmp_path_factory):
     with line.project(line.small_project(tmp_path_factory.mktemp("project"), (*CHIPS, "esp32c2"))) as folder:
         yield folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def memory():
+    with virtual_efuses.Memory().used() as memory:
+        yield memory
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +152,8 @@ def test_cli_burns_nothing_without_a_pin(tmp_path, made, capsys):
     assert not (tmp_path / "chip").exists()
 
 
-def test_flash_key_is_in_no_file_and_no_argument(tmp_path, made, monkeypatch):
+def test_flash_key_is_in_no_file_and_no_argument(tmp_path, made, monkeypatch, memory):
+    memory.forget()
     key, seen = bytes.fromhex(line.sha256(b"planted")), []
     monkeypatch.setattr(security_run.os, "urandom", lambda size: key[:size])
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))

@@ -6,8 +6,10 @@ import re
 import factory_lab
 import line
 import pytest
+import rehearsed_upeer
 import secret_search
 import secure
+import station_lab
 from secure_board import SecureBoard
 from station_lab import StationLab, make_recipe
 
@@ -31,6 +33,19 @@ def recipe(tmp_path_factory):
     text = re.sub(r'source = "app"\nsha256 = ".*"\n', f'image = "image"\nsha256 = "{built}"\n', path.read_text())
     path.write_text(text)
     return path, line.sha256(text.encode())
+
+
+@pytest.fixture(scope="module")
+def rehearsed(tmp_path_factory, recipe):
+    """The plan's rehearsal, made once for all tests."""
+    file = tmp_path_factory.mktemp("rehearsed") / "plan.json"
+    return rehearsed_upeer.keep(security.plan(parts.prepare(*recipe)), file), file
+
+
+@pytest.fixture
+def rehearsed_stations(monkeypatch, rehearsed):
+    """Stations start as processes that have rehearsed the plan already."""
+    monkeypatch.setattr(station_lab, "UPEER", rehearsed_upeer.command(rehearsed[1]))
 
 
 class SecureLab(StationLab):
@@ -87,15 +102,16 @@ def test_board_comes_blank_and_leaves_locked(lab):
 
 
 def _no_key(lab, board, texts):
-    """The board's flash key is in nothing that was printed, run or kept, in neither order of its bytes."""
+    """The board's flash key is in nothing that was printed, run or kept outside the chip, in neither byte order."""
     (key,) = board.efuses.keys
     forms = [form for data in (key, key[::-1]) for form in (*secret_search.forms(data), data.hex(" ").encode())]
     assert len(set(key)) > 8
-    files = [path for path in lab.folder.rglob("*") if path.is_file()]
+    files = [path for path in lab.folder.rglob("*") if path.is_file() and path != board.efuses.file]
     for text in [*texts, *[path.read_bytes() for path in files]]:
         assert not secret_search.leaks(forms, text)
 
 
+@pytest.mark.usefixtures("rehearsed_stations")
 @pytest.mark.parametrize("number", range(2, BURNS + 1))
 def test_power_cut_after_a_burn_costs_one_retry(lab, number):
     with lab.board(1, pull={"BURN": number}, replug=0.6) as board, lab.station() as station:
@@ -107,6 +123,7 @@ def test_power_cut_after_a_burn_costs_one_retry(lab, number):
     assert lab.events("secured", "passed") == ["secured", "passed"]
 
 
+@pytest.mark.usefixtures("rehearsed_stations")
 def test_power_cut_with_half_a_key_sets_the_board_aside(lab):
     with lab.board(1, pull={"BURN": 1}, replug=0.6) as board, lab.station() as station:
         runs = station.wait_for(lambda runs: len(runs) >= 2, 200)
@@ -122,6 +139,7 @@ def _no_key_in_rows(board, rows):
     assert not any(form in repr(rows) for data in (key, key[::-1]) for form in (data.hex(), data.hex(" ")))
 
 
+@pytest.mark.usefixtures("rehearsed_stations")
 @pytest.mark.parametrize("number", [0, 1, 3, BURNS])
 def test_killed_station_goes_on_where_it_was(lab, number):
     """SIGKILL of the station in the midst of burning: espefuse ends its step by itself, so not even a key is halved."""
@@ -136,7 +154,7 @@ def test_killed_station_goes_on_where_it_was(lab, number):
     lab.check([board])
 
 
-def test_board_swapped_while_the_other_is_burned_is_not_burned(lab, tmp_path):
+def test_board_swapped_while_the_other_is_burned_is_not_burned(lab, tmp_path, rehearsed):
     """The cable is moved to another board after the summary that let the burn begin."""
     with lab.board(1) as first, lab.board(2) as second:
         port = tmp_path / "port"
@@ -148,10 +166,11 @@ def test_board_swapped_while_the_other_is_burned_is_not_burned(lab, tmp_path):
 
         options = security_run.Options(resume=True, mac=first.mac, on_burn=swap)
         with pytest.raises(security_run.FactoryError) as caught:
-            security_run.burn(lab.plan(), security_run.Target("esp32", str(port)), options)
+            security_run.burn(lab.plan(), security_run.Target("esp32", str(port)), options, rehearsed[0])
         assert caught.value.code == "E21" and first.efuses.burns == second.efuses.burns == 0
 
 
+@pytest.mark.usefixtures("rehearsed_stations")
 def test_two_boards_are_locked_with_keys_of_their_own(lab):
     with lab.board(1) as one, lab.board(2) as two, lab.station() as station:
         station.wait_for_pass([one.mac, two.mac], 300)
@@ -162,6 +181,7 @@ def test_two_boards_are_locked_with_keys_of_their_own(lab):
     lab.check([one, two])
 
 
+@pytest.mark.usefixtures("rehearsed_stations")
 def test_term_while_burning_ends_after_the_step_and_the_next_station_goes_on(lab):
     with lab.board(1) as board:
         with lab.station() as station:
