@@ -10,6 +10,7 @@ import rules
 ROOT = Path(__file__).resolve().parents[2]
 _TREES = (ROOT / "firmware", ROOT / "host_tools")
 _SIZED_TREES = (*_TREES, ROOT / "tests", ROOT / "examples")
+_IMPORTERS = ("__import__", "import_module", "importlib.import_module", "pytest.importorskip")
 _FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -25,6 +26,7 @@ class Checker:
         tree = ast.parse(source, name)
         package = name.partition("/")[0].removesuffix(".py")
         self._check_sizes(name, source, tree)
+        self.check_programs(name, tree)
         if package in rules.LAYERS:
             self._check_layer(name, package, tree)
         if package == "upeer":
@@ -37,6 +39,12 @@ class Checker:
         count = source.count("\n")
         if count > rules.MODULE_LINES:
             self._size_fault(name, name, 1, f"module of {count} lines, at most {rules.MODULE_LINES}")
+
+    def check_programs(self, name: str, tree: ast.Module) -> None:
+        """Check that no program which is to be run is imported: what imports GPL code is GPL itself."""
+        for line, module in _imports(tree):
+            if module.partition(".")[0] in rules.PROGRAMS:
+                self._fault(name, line, f"{module} is run as a program, never imported: it is GPL")
 
     def stale_exceptions(self) -> list[str]:
         """Return a fault for every exception that nothing needs."""
@@ -146,6 +154,9 @@ def _imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
                 yield node.lineno, item.name
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.lineno, node.module
+        elif isinstance(node, ast.Call) and node.args and ast.unparse(node.func) in _IMPORTERS:
+            if isinstance(node.args[0], ast.Constant):
+                yield node.lineno, str(node.args[0].value)
 
 
 def check_all() -> list[str]:
@@ -157,7 +168,9 @@ def check_all() -> list[str]:
             if tree in _TREES:
                 checker.check_file(str(path.relative_to(tree)), source)
             else:
-                checker.check_module_size(str(path.relative_to(ROOT)), source)
+                name = str(path.relative_to(ROOT))
+                checker.check_module_size(name, source)
+                checker.check_programs(name, ast.parse(source, name))
     return checker.faults + checker.stale_exceptions()
 
 

@@ -32,6 +32,9 @@ CORE_EXTRA_IMPORTS = {
 }
 CORE_FORBIDDEN_CALLS = {"print", "open", "input", "exec", "eval"}
 
+# GPL: run as programs, imported by no file of the project, tests included.
+PROGRAMS = {"esptool", "espefuse", "espsecure"}
+
 # Not in stock ESP32 firmware, or there without these parts: no module that goes to a board may use them.
 ABSENT_MODULES = {
     "typing", "__future__", "enum", "dataclasses", "abc", "functools", "contextlib", "logging", "hmac", "pathlib",

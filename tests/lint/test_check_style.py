@@ -1,5 +1,7 @@
 """The style checker reports what it is there for."""
 
+import ast
+
 import check_style
 import pytest
 import rules
@@ -31,6 +33,22 @@ def test_fault_is_reported(name, source, fault):
     faults = _faults(name, source)
     assert len(faults) == 1
     assert faults[0].startswith(fault)
+
+
+@pytest.mark.parametrize(
+    ("source", "module"),
+    [
+        ("import esptool\n", "esptool"),
+        ("def f():\n    from espefuse.efuse_interface import X\n", "espefuse.efuse_interface"),
+        ("import importlib\nimportlib.import_module('espsecure')\n", "espsecure"),
+    ],
+)
+def test_program_is_imported_nowhere(source, module):
+    checker = check_style.Checker()
+    checker.check_programs("tests/x.py", ast.parse(source))
+    line = source.count("\n")
+    assert checker.faults == [f"tests/x.py:{line}: {module} is run as a program, never imported: it is GPL"]
+    assert _faults("upeer_client/x.py", source)[0].endswith("it is GPL")
 
 
 def test_clean_code_passes():
