@@ -155,8 +155,7 @@ def _imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.lineno, node.module
         elif isinstance(node, ast.Call) and node.args and ast.unparse(node.func) in _IMPORTERS:
-            if isinstance(node.args[0], ast.Constant):
-                yield node.lineno, str(node.args[0].value)
+            yield node.lineno, ast.unparse(node.args[0]).strip("'\"")
 
 
 def check_all() -> list[str]:
