@@ -7,6 +7,7 @@ from pathlib import Path
 
 import board_lab
 import pytest
+from board_heap import HEAP
 from office_tools import upeer
 
 from upeer_board.boards import load_board
@@ -14,7 +15,6 @@ from upeer_board.virtual import VirtualBoard
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("micropython")]
 
-HEAP = "256K"
 APP = Path(__file__).parent / "board_app"
 PROMPT = ">>> "
 _BLOCK = 4096

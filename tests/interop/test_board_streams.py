@@ -8,7 +8,7 @@ from typing import Any
 
 import bad_links
 import pytest
-from board_heap import HEAP
+from board_heap import ROOMY
 from board_lab import Lab, echo
 
 from upeer.errors import RemoteError
@@ -26,7 +26,7 @@ Run = Callable[..., Any]
 def lab(tmp_path_factory: pytest.TempPathFactory, micropython: Path) -> Iterator[Lab]:
     """One board, its servers, a paired client; the tests are guests of the same board."""
     made = Lab(tmp_path_factory.mktemp("lab"), masters=1)
-    with made.serve(), made.board(made.build(app=APP), heap=HEAP) as board:
+    with made.serve(), made.board(made.build(app=APP), heap=ROOMY) as board:
         made.run(made.pair)
         made.console = board  # type: ignore[attr-defined]
         yield made

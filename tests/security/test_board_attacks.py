@@ -13,7 +13,7 @@ from typing import Any
 
 import namespaces
 import pytest
-from board_heap import HEAP
+from board_heap import ROOMY
 from board_lab import Lab, echo
 from strangers import Flood, Spoofer, resident_kb
 
@@ -50,7 +50,7 @@ def own_network() -> Iterator[None]:
 def lab(tmp_path_factory: pytest.TempPathFactory, micropython: Path, own_network: None) -> Iterator[Lab]:
     """One board, its server, a paired client."""
     made = Lab(tmp_path_factory.mktemp("lab"), masters=1)
-    with made.serve() as server, made.board(heap=HEAP) as board:
+    with made.serve() as server, made.board(heap=ROOMY) as board:
         made.run(made.pair)
         made.server, made.console = server, board  # type: ignore[attr-defined]
         yield made
