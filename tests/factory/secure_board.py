@@ -43,6 +43,16 @@ class EFuses(Esp32Efuses):
         self.load()
         return _Registers(self, {**registers, **_REVISION_3})
 
+    def shown_but_mac(self):
+        """Return what all data registers show to software after a reset, but for the board's MAC."""
+        self.load()
+        return tuple(word for block, words in enumerate(self._shown) for at, word in enumerate(words)
+                     if (block, at) not in ((0, 1), (0, 2)))  # fmt: skip
+
+    @property
+    def mac(self):
+        return (self.word(2) & 0xFFFF).to_bytes(2, "big").hex(":") + ":" + self.word(1).to_bytes(4, "big").hex(":")
+
     def word(self, number):
         """Return a word of block 0 as it is burned."""
         return self._burned[0][number]

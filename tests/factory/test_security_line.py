@@ -40,6 +40,34 @@ def _plan(folder, made, chip="esp32s3", wanted=ALL, build=None):
     return security.plan(parts.prepare(path, pin))
 
 
+def test_flash_key_is_in_no_file_and_no_argument(tmp_path, made, monkeypatch, memory):
+    """First, for it has to forget what it does not burn itself; the others have all that it makes espefuse do."""
+    memory.forget()
+    key, seen = bytes.fromhex(line.sha256(b"planted")), []
+    monkeypatch.setattr(security_run.os, "urandom", lambda size: key[:size])
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    _record(monkeypatch, seen)
+    security_run.rehearse(_plan(tmp_path / "recipe", made))
+    assert any("burn-key" in text and "=== Run" not in text for text in seen) and any("Successful" in t for t in seen)
+    for text in seen:
+        for form in (key.hex(), key.hex(" "), key[::-1].hex(), key[::-1].hex(" ")):
+            assert form not in text.lower()
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or key not in path.read_bytes()
+
+
+def _record(monkeypatch, seen):
+    """Note the arguments of all programs that are run, and what they print."""
+    popen, close = security_run.subprocess.Popen, security_run._Output.__exit__
+    monkeypatch.setattr(
+        security_run.subprocess, "Popen", lambda *a, **k: seen.append(repr((a, k)).lower()) or popen(*a, **k)
+    )
+    monkeypatch.setattr(
+        security_run._Output, "__exit__", lambda output, *error: seen.append(output.text()) or close(output, *error)
+    )
+
+
 @pytest.mark.parametrize("chip", CHIPS)
 def test_rehearsal_ends_in_the_planned_state_and_runs_once(tmp_path, made, chip):
     plan = _plan(tmp_path / "recipe", made, chip)
@@ -150,30 +178,3 @@ def test_cli_burns_nothing_without_a_pin(tmp_path, made, capsys):
     code, _, err = _run(capsys, "burn", "--recipe", path, "--efuse-file", tmp_path / "chip", "--yes")
     assert code == 2 and "--pin" in err
     assert not (tmp_path / "chip").exists()
-
-
-def test_flash_key_is_in_no_file_and_no_argument(tmp_path, made, monkeypatch, memory):
-    memory.forget()
-    key, seen = bytes.fromhex(line.sha256(b"planted")), []
-    monkeypatch.setattr(security_run.os, "urandom", lambda size: key[:size])
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
-    (tmp_path / "tmp").mkdir()
-    _record(monkeypatch, seen)
-    security_run.rehearse(_plan(tmp_path / "recipe", made))
-    assert any("burn-key" in text and "=== Run" not in text for text in seen) and any("Successful" in t for t in seen)
-    for text in seen:
-        for form in (key.hex(), key.hex(" "), key[::-1].hex(), key[::-1].hex(" ")):
-            assert form not in text.lower()
-    for path in tmp_path.rglob("*"):
-        assert not path.is_file() or key not in path.read_bytes()
-
-
-def _record(monkeypatch, seen):
-    """Note the arguments of all programs that are run, and what they print."""
-    popen, close = security_run.subprocess.Popen, security_run._Output.__exit__
-    monkeypatch.setattr(
-        security_run.subprocess, "Popen", lambda *a, **k: seen.append(repr((a, k)).lower()) or popen(*a, **k)
-    )
-    monkeypatch.setattr(
-        security_run._Output, "__exit__", lambda output, *error: seen.append(output.text()) or close(output, *error)
-    )
