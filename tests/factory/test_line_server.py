@@ -11,7 +11,7 @@ from office_tools import upeer
 from upeer_board import image
 from upeer_board.boards import load_board
 from upeer_board.virtual import VirtualBoard
-from upeer_factory import audit, prove
+from upeer_factory import audit, line_server, prove
 from upeer_factory.burn import Burner, Options
 from upeer_factory.errors import FactoryError
 from upeer_factory.line_server import PORTS, LineServer, Place
@@ -107,12 +107,16 @@ def test_board_without_its_session_burns_nothing(tmp_path):
     assert row["loop"] == "the board did not try"
 
 
-def test_taken_ports_are_one_line(mac):
+def test_port_that_is_taken_gives_way_to_the_next_until_none_is_left(mac, monkeypatch):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as first:
         first.bind(("0.0.0.0", 0))
         number = first.getsockname()[1]
         with LineServer(Place("127.0.0.1", number), _licence(mac), prove.new_nonce()) as line:
             assert number < line.address[1] < number + PORTS
+        monkeypatch.setattr(line_server, "PORTS", 1)
+        with pytest.raises(FactoryError, match=f"UDP ports {number} to {number} of this station are all taken") as caught:
+            LineServer(Place("127.0.0.1", number), _licence(mac), prove.new_nonce())
+        assert caught.value.code == "E27"
 
 
 def test_board_without_a_licence_of_the_pool_is_not_tested(tmp_path):
