@@ -1,22 +1,18 @@
-"""The command line without one rehearsal: `python rehearsed_upeer.py FILE ARGUMENTS...`, for stations as processes.
+"""The command line that rehearses a plan once for all: `python rehearsed_upeer.py FILE ARGUMENTS...`.
 
-FILE, written by `keep`, has a plan and what its rehearsal changed: that plan is not rehearsed again, every other one
-is. All else is upeer itself.
+FILE has a plan and what its rehearsal changed, from the first process, or test, that needed it; another plan is
+rehearsed. All else is upeer itself.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
 from upeer_cli import main
 from upeer_factory import security_run
 
-
-def keep(plan, file):
-    """Rehearse a plan for all stations; return what changed."""
-    changed = security_run.rehearse(plan)
-    file.write_text(json.dumps({"plan": plan.as_dict(), "changed": changed}))
-    return changed
+_rehearse = security_run.rehearse
 
 
 def command(file):
@@ -24,16 +20,21 @@ def command(file):
     return [sys.executable, __file__, str(file)]
 
 
-def _remembering(file):
-    rehearse, kept = security_run.rehearse, json.loads(file.read_text())
-
-    def remembered(plan, virtual=None):
-        is_kept = virtual is None and json.loads(json.dumps(plan.as_dict())) == kept["plan"]
-        return kept["changed"] if is_kept else rehearse(plan, virtual)
-
-    return remembered
+def rehearse(file, plan, virtual=None):
+    """Return what a plan's rehearsal changes."""
+    wanted = json.loads(json.dumps(plan.as_dict()))
+    kept = json.loads(file.read_text()) if file.exists() else None
+    if virtual is None and kept and kept["plan"] == wanted:
+        return kept["changed"]
+    changed = _rehearse(plan, virtual)
+    if virtual is None and kept is None:
+        scratch = file.with_suffix(f".{os.getpid()}")
+        scratch.write_text(json.dumps({"plan": wanted, "changed": changed}))
+        scratch.replace(file)
+    return changed
 
 
 if __name__ == "__main__":
-    security_run.rehearse = _remembering(Path(sys.argv[1]))
+    kept_in = Path(sys.argv[1])
+    security_run.rehearse = lambda plan, virtual=None: rehearse(kept_in, plan, virtual)
     sys.exit(main.run(sys.argv[2:]))

@@ -1,5 +1,6 @@
 """Locked boards from end to end: a station as a process, real esptool, espefuse and mpremote at ports with eFuses."""
 
+import contextlib
 import functools
 import re
 
@@ -35,21 +36,13 @@ def recipe(tmp_path_factory):
     return path, line.sha256(text.encode())
 
 
-@pytest.fixture(scope="module")
-def rehearsed(tmp_path_factory, recipe):
-    """The plan's rehearsal, made once for all tests."""
+@pytest.fixture(scope="module", autouse=True)
+def rehearsed(tmp_path_factory):
+    """Where the plan's rehearsal is kept: the first station makes it, for the others."""
     file = tmp_path_factory.mktemp("rehearsed") / "plan.json"
-    return rehearsed_upeer.keep(security.plan(parts.prepare(*recipe)), file), file
-
-
-@pytest.fixture
-def rehearsed_stations(monkeypatch, rehearsed):
-    """Stations start as processes that have rehearsed the plan already."""
-    _skip_rehearsal(monkeypatch, rehearsed)
-
-
-def _skip_rehearsal(monkeypatch, rehearsed):
-    monkeypatch.setattr(station_lab, "UPEER", rehearsed_upeer.command(rehearsed[1]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(station_lab, "UPEER", rehearsed_upeer.command(file))
+        yield file
 
 
 class SecureLab(StationLab):
@@ -94,8 +87,7 @@ def lab(tmp_path, recipe):
     made.factory.pool.close()
 
 
-def test_board_comes_blank_and_leaves_locked(lab, monkeypatch, rehearsed):
-    """The one station that rehearses for itself; the next one at this board has done so."""
+def test_board_comes_blank_and_leaves_locked(lab):
     with lab.board(1) as board:
         with secret_search.Watcher() as watcher, lab.station("--runs", "1") as station:
             assert station.process.wait(200) == 0, station.story
@@ -108,7 +100,6 @@ def test_board_comes_blank_and_leaves_locked(lab, monkeypatch, rehearsed):
         expected = ["flashed", "reserved", "burned", "securing", "secured", "passed"]
         assert lab.events()[2:] == expected
         written = board.written
-        _skip_rehearsal(monkeypatch, rehearsed)
         with lab.station("--runs", "1") as again:
             assert again.process.wait(200) == 0, again.story
         assert (again.runs[0]["secured"], again.runs[0]["again"], board.written) == ("already", True, written)
@@ -127,19 +118,25 @@ def _no_key(lab, board, texts):
         assert not secret_search.leaks(forms, text)
 
 
-@pytest.mark.usefixtures("rehearsed_stations")
-@pytest.mark.parametrize("number", range(2, BURNS + 1))
-def test_power_cut_after_a_burn_costs_one_retry(lab, number):
-    with lab.board(1, pull={"BURN": number}, replug=0.6) as board, lab.station() as station:
-        runs = station.wait_for_pass([board.mac], 200)
+def test_power_cut_after_a_burn_costs_one_retry(lab):
+    """Boards side by side at one station: one cut after each burn but the first, and a board that has no cut."""
+    cuts = {number: {"BURN": number} for number in range(2, BURNS + 1)} | {1: {}}
+    with contextlib.ExitStack() as stack:
+        boards = [stack.enter_context(lab.board(number, pull=cuts[number], replug=0.6)) for number in cuts]
+        station = stack.enter_context(lab.station())
+        runs = station.wait_for_pass([board.mac for board in boards], 500)
         station.stop()
-        assert len(runs) <= 2 and board.pulls == 1, runs
-        lab.check_locked(board)
-    lab.check([board])
-    assert lab.events("secured", "passed") == ["secured", "passed"]
+        for board in boards:
+            own = [run for run in runs if run["port"].endswith(board.link.name)]
+            assert board.pulls == len(cuts[int(board.mac[-2:], 16)]), (board.mac, own)
+            assert 1 <= len(own) <= 1 + board.pulls, (board.mac, own)
+            lab.check_locked(board)
+        assert len({key for board in boards for key in board.efuses.keys}) == len(boards), "each has a key of its own"
+    lab.check(boards)
+    events = lab.events("secured", "passed")
+    assert (events.count("secured"), events.count("passed")) == (len(boards), len(boards)), events
 
 
-@pytest.mark.usefixtures("rehearsed_stations")
 def test_power_cut_with_half_a_key_sets_the_board_aside(lab):
     with lab.board(1, pull={"BURN": 1}, replug=0.6) as board, lab.station() as station:
         runs = station.wait_for(lambda runs: len(runs) >= 2, 200)
@@ -155,7 +152,6 @@ def _no_key_in_rows(board, rows):
     assert not any(form in repr(rows) for data in (key, key[::-1]) for form in (data.hex(), data.hex(" ")))
 
 
-@pytest.mark.usefixtures("rehearsed_stations")
 @pytest.mark.parametrize("number", [0, 1, 3, BURNS])
 def test_killed_station_goes_on_where_it_was(lab, number):
     """SIGKILL of the station in the midst of burning: espefuse ends its step by itself, so not even a key is halved."""
@@ -180,24 +176,13 @@ def test_board_swapped_while_the_other_is_burned_is_not_burned(lab, tmp_path, re
             (tmp_path / "new").symlink_to(second.link)
             (tmp_path / "new").replace(port)
 
+        known = rehearsed_upeer.rehearse(rehearsed, lab.plan())
         options = security_run.Options(resume=True, mac=first.mac, on_burn=swap)
         with pytest.raises(security_run.FactoryError) as caught:
-            security_run.burn(lab.plan(), security_run.Target("esp32", str(port)), options, rehearsed[0])
+            security_run.burn(lab.plan(), security_run.Target("esp32", str(port)), options, known)
         assert caught.value.code == "E21" and first.efuses.burns == second.efuses.burns == 0
 
 
-@pytest.mark.usefixtures("rehearsed_stations")
-def test_two_boards_are_locked_with_keys_of_their_own(lab):
-    with lab.board(1) as one, lab.board(2) as two, lab.station() as station:
-        station.wait_for_pass([one.mac, two.mac], 300)
-        station.stop()
-        lab.check_locked(one)
-        lab.check_locked(two)
-        assert one.efuses.keys != two.efuses.keys
-    lab.check([one, two])
-
-
-@pytest.mark.usefixtures("rehearsed_stations")
 def test_term_while_burning_ends_after_the_step_and_the_next_station_goes_on(lab):
     with lab.board(1) as board:
         with lab.station() as station:

@@ -56,7 +56,8 @@ class Memory:
     """What espefuse told of virtual chips and made of them: it is run once per command and state of a file.
 
     A virtual chip is its file, so espefuse does the same at the same file, and the file that it left behind is copied
-    from then on. Flash keys alone would differ: the first one serves for all, until `forget`. What failed is run again.
+    from then on; a chip that is not there yet is a factory-new one. Flash keys alone would differ: the first one serves
+    for all, until `forget`. What failed is run again.
     """
 
     def __init__(self):
@@ -83,6 +84,8 @@ class Memory:
         return self._once(target, command, lambda: self._burn_step(plan, step, mac, target))
 
     def _once(self, target, command, run):
+        if target.chip == CHIP and not target.file.exists():
+            new_chip(target.file)
         before = target.file.read_bytes() if target.file.exists() else None
         key = (target.chip, before, command)
         if key not in self._done:
