@@ -89,8 +89,11 @@ def lab(tmp_path, recipe):
 
 def test_board_comes_blank_and_leaves_locked(lab):
     with lab.board(1) as board:
-        with secret_search.Watcher() as watcher, lab.station("--runs", "1") as station:
-            assert station.process.wait(200) == 0, station.story
+        with lab.station("--runs", "1") as station:
+            station.wait_for(lambda _runs: lab.events("securing"), 200)  # the board's key is made after this row
+            with secret_search.Watcher() as watcher:
+                assert station.process.wait(200) == 0, station.story
+        assert any(b"burn-key" in text for text in watcher.seen)
         run = station.runs[0]
         assert (run["ok"], run["secured"], run["mac"]) == (True, "now", board.mac)
         assert station.rows[0]["efuses"] == "burned by the recipe's plan"
