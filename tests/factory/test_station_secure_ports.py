@@ -189,7 +189,7 @@ def test_board_swapped_while_the_other_is_burned_is_not_burned(lab, tmp_path, re
 def test_term_while_burning_ends_after_the_step_and_the_next_station_goes_on(lab):
     with lab.board(1) as board:
         with lab.station() as station:
-            station.wait_for(lambda _runs: board.efuses.burns == 1, 200)
+            station.wait_for(lambda _runs: board.efuses.burns >= 1, 200)
             assert station.stop(60) == 0
         assert len(board.efuses.keys) == 1 and board.efuses.burns >= 2, "a key that was begun was protected"
         with lab.station("--runs", "1") as again:
