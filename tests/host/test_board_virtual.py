@@ -38,9 +38,10 @@ def board(folder):
 
 
 def mpremote(board, *arguments, code=0):
-    """Run real mpremote on the board's port and return what it printed."""
+    """Run real mpremote on the board's port and return what it printed, its own words and the board's in order."""
     command = [_BIN / "mpremote", "connect", board.pty, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    env = os.environ | {"PYTHONUNBUFFERED": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=env)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout
 
