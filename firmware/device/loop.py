@@ -27,16 +27,28 @@ _TICK_MS = const(20)
 
 
 class _Line:
-    """What the agent asks of its owner: keeps the one connection, has no commands."""
+    """What the agent asks of its owner: serves every connection, for an invite that came by two ways makes two, and the
+    client uses one; has no commands.
+    """
 
     def __init__(self):
-        self.connection = None
+        self.result = None
+        self.trouble = ""
 
     def on_tick(self) -> None:
         pass
 
     def on_connection(self, connection) -> None:
-        self.connection = connection
+        self.trouble = self.trouble or "the session came to a halt"
+        asyncio.create_task(self._serve(connection))
+
+    async def _serve(self, connection) -> None:
+        try:
+            found = await _echo(connection)
+            if found[0]:
+                self.result = found
+        except ProtocolError as error:
+            self.trouble = "the session broke: %s" % error
 
     def on_command(self, connection, request_id: int, name: str, data) -> None:
         connection.session.answer(request_id, _NOT_FOUND)
@@ -66,15 +78,12 @@ async def _run(agent, line, own_ip: str, server: list, ms: int) -> tuple:
     pump = asyncio.create_task(agent.run())
     try:
         await find_masters(agent, [(_MASTER, server[0], server[1])])
-        while line.connection is None:
+        while line.result is None:
             if ticks_diff(end, ticks_ms()) <= 0:
-                return False, "no client" if agent.registrar.count() else "no login at the line's server"
+                missing = "no client" if agent.registrar.count() else "no login at the line's server"
+                return False, line.trouble or missing
             await asyncio.sleep_ms(_TICK_MS)
-        return await asyncio.wait_for_ms(_echo(line.connection), max(ticks_diff(end, ticks_ms()), 1))
-    except asyncio.TimeoutError:
-        return False, "the session came to a halt"
-    except ProtocolError as error:
-        return False, "the session broke: %s" % error
+        return line.result
     finally:
         stop(agent)
         pump.cancel()

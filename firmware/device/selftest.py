@@ -20,7 +20,7 @@ _BLOCK = 4096
 _LEAST_RAM = 16384
 _CLOCK_MS = 200
 _JOIN_S = 15
-_LOOP_S = 30
+_LOOP_S = 45
 
 
 def run(nonce: bytes, options: dict) -> str:

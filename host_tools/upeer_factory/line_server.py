@@ -24,7 +24,6 @@ from upeer.login import login_key
 from upeer.x25519 import public_key
 from upeer_client import Client, ClientError, Config, Connection, Pair
 from upeer_client.config import Master
-from upeer_client.errors import CannotReach
 from upeer_factory.errors import LINE_SERVER, FactoryError
 from upeer_factory.pool import Reserved
 from upeer_server.config import Generation, MasterConfig, NodeConfig, ServerEntry
@@ -36,7 +35,8 @@ PORTS = 64
 _MASTER = 1
 _SIZE = 16384
 _BLOCK = 1024
-_CONNECT_S = 10.0
+_CONNECT_S = 35.0
+_ATTEMPT_S = 10.0
 _STREAM_S = 30.0
 _TICK_S = 0.02
 _AGAIN_S = 0.2
@@ -170,12 +170,12 @@ def _has_board(node: Node) -> bool:
 
 
 async def _connect(client: Client, pair: Pair) -> Connection:
-    """Reach the board; it has just logged in, and its lookup tokens may come a moment later."""
+    """Reach the board, if need be again: it has just logged in, and its lookup tokens may come a moment later."""
     end = time.monotonic() + _CONNECT_S
     while True:
         try:
-            return await client.connect_pair(pair, "direct", _CONNECT_S)
-        except CannotReach:
+            return await client.connect_pair(pair, "direct", _ATTEMPT_S)
+        except ClientError:
             if time.monotonic() > end:
                 raise
         await asyncio.sleep(_AGAIN_S)

@@ -181,7 +181,7 @@ def test_a22_secrets_of_the_line_are_in_none_of_the_five_places(tmp_path, monkey
             _sign_an_image(day)
             left = [_crash_a_station(day, board), _work_at_the_screen(day)]
             with RunningStation(day.lab.config, ("--runs", "1")) as station:
-                assert station.process.wait(_DEADLINE_S) == 0, (station.rows, station.errors)
+                assert station.finish(_DEADLINE_S) == 0, station.story
             day.logs += [repr(station.rows), station.errors]
             _export_everything(day)
         planted = day.secrets()
