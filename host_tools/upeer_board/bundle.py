@@ -1,8 +1,7 @@
 """Puts the modules that stay loaded on a board into one: they share its table of names, its constants, its globals.
 
 A fifth of the code in RAM is saved by that. The one module, `device.core`, answers to the names of all its parts; a
-part that
-is imported before it is a stub that loads it.
+part that is imported before it is a stub that loads it.
 """
 
 from __future__ import annotations

@@ -1,10 +1,15 @@
-"""Pools on both databases: a test that takes `factory` runs on SQLite and on a real PostgreSQL server."""
+"""Pools on both databases: a test that takes `factory` runs on SQLite and on a real PostgreSQL server.
+
+And what the tests of eFuses and signatures share.
+"""
 
 from collections.abc import Iterator
 
 import factory_lab
 import postgres_lab
 import pytest
+import secure
+import virtual_efuses
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +37,19 @@ def factory(pool_url, tmp_path) -> Iterator[factory_lab.Factory]:
     made = factory_lab.make_factory(tmp_path, pool_url)
     yield made
     made.pool.close()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A signing key of these tests: what `secure.make_key` returns."""
+    return secure.make_key(tmp_path_factory.mktemp("key"))
+
+
+@pytest.fixture(scope="module")
+def memory() -> Iterator[virtual_efuses.Memory]:
+    """What espefuse did to virtual chips in this module, and need not do again."""
+    with virtual_efuses.Memory().used() as found:
+        yield found
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -16,23 +16,13 @@ from upeer_factory.security import PlanError
 
 CHIPS = ("esp32", "esp32s2", "esp32s3", "esp32c3", "esp32c6")
 ALL = virtual_efuses.ALL
+pytestmark = pytest.mark.usefixtures("memory")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def project(tmp_path_factory):
     with line.project(line.small_project(tmp_path_factory.mktemp("project"), (*CHIPS, "esp32c2"))) as folder:
         yield folder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def memory():
-    with virtual_efuses.Memory().used() as memory:
-        yield memory
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return secure.make_key(tmp_path_factory.mktemp("key"))
 
 
 def _plan(folder, made, chip="esp32s3", wanted=ALL, build=None):

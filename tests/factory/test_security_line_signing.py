@@ -14,11 +14,6 @@ from upeer_factory import signing
 IMAGE = bytes(range(256)) * 20
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return secure.make_key(tmp_path_factory.mktemp("key"))
-
-
 def _espsecure(*arguments):
     done = subprocess.run(
         [sys.executable, "-m", "espsecure", *map(str, arguments)],

@@ -25,7 +25,7 @@ from upeer_factory.station_screen import render
 from upeer_factory.watch import Watch
 
 MAC, OTHER = factory_lab.mac_of(1), factory_lab.mac_of(2)
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("memory")]
 STEPS = ("burn-key", "burn-key-digest", "burn-efuse", "burn-efuse")
 
 
@@ -33,17 +33,6 @@ STEPS = ("burn-key", "burn-key-digest", "burn-efuse", "burn-efuse")
 def project(tmp_path_factory):
     with line.project(line.small_project(tmp_path_factory.mktemp("project"), (virtual_efuses.CHIP,))) as folder:
         yield folder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def memory():
-    with virtual_efuses.Memory().used() as memory:
-        yield memory
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return secure.make_key(tmp_path_factory.mktemp("key"))
 
 
 @pytest.fixture(scope="module")
