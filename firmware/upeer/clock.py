@@ -26,7 +26,7 @@ if not (MICROPYTHON and time.ticks_add(0, -1) == _MASK):
         return (ticks + delta_ms) & _MASK
 
 else:
-    from time import ticks_diff  # type: ignore[assignment,no-redef]
+    from time import ticks_add, ticks_diff, ticks_ms  # type: ignore[assignment,no-redef]
 
 
 def earlier(a, b):
