@@ -65,7 +65,7 @@ hil: setup  ## the line's tests on a bench of real boards: PORTS=/dev/ttyUSB0,..
 soak: setup  ## two of STATIONS=8 killed KILLS=40 times, BOARDS=16 ports in all, real tools, both databases
 	@.ci/system-packages factory
 	UPEER_SOAK_STATIONS=$(STATIONS) UPEER_SOAK_BOARDS=$(BOARDS) UPEER_SOAK_KILLS=$(KILLS) \
-		$(PY) -m pytest tests/factory/test_line_e2e.py -v -rP -k killed --timeout 3600
+		$(PY) -m pytest tests/factory/station/test_line_e2e.py -v -rP -k killed --timeout 3600
 
 clean:  ## remove what the targets made, .venv too
 	rm -rf .venv typings build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

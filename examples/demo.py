@@ -27,7 +27,7 @@ from typing import Any
 from demo_steps import Steps
 
 import upeer_client
-from upeer.initstring import open_init_string
+from upeer.signalling.initstring import open_init_string
 from upeer_board.virtual import VirtualBoard
 from upeer_client import errors, files
 from upeer_office import licences

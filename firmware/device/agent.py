@@ -11,13 +11,13 @@ import asyncio
 import gc
 
 from upeer.aio import Connection
-from upeer.clock import earlier, ticks_add, ticks_diff, ticks_ms
-from upeer.compat import const
-from upeer.crypto import random_bytes
+from upeer.base.clock import earlier, ticks_add, ticks_diff, ticks_ms
+from upeer.base.compat import const
+from upeer.base.wire import LAN_INVITE
+from upeer.crypto.aead import random_bytes
 from upeer.endpoint import FROM_LAN, Endpoint
-from upeer.registrar import Registrar
-from upeer.session import EVENT_CLOSED
-from upeer.wire import LAN_INVITE
+from upeer.session.session import EVENT_CLOSED
+from upeer.signalling.registrar import Registrar
 
 _MAX_DATAGRAM = const(1200)
 _IDLE_TIMEOUT_S = const(60)
@@ -45,7 +45,7 @@ def readable(sock):
 
 
 class DeviceConnection(Connection):
-    """A client's connection: `client_id` (8 bytes), `role` (OWNER, USER, GUEST, SETUP of upeer.pairs)."""
+    """A client's connection: `client_id` (8 bytes), `role` (OWNER, USER, GUEST, SETUP of upeer.handshake.pairs)."""
 
     def __init__(self, session, agent):
         super().__init__(session, agent.flush, agent.on_command)

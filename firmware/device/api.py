@@ -1,9 +1,9 @@
 """What an application on the device uses: listen, accept, services, commands.
 
-    device = Device()
-    @device.service("greet")
-    async def greet(channel): ...
-    await device.start()
+device = Device()
+@device.service("greet")
+async def greet(channel): ...
+await device.start()
 """
 
 # The agent is loaded late, so its type is not known here.
@@ -15,9 +15,9 @@ import gc
 import machine
 import network
 
-from upeer.clock import ticks_add, ticks_diff, ticks_ms
-from upeer.compat import const
-from upeer.errors import LocalError, ProtocolError
+from upeer.base.clock import ticks_add, ticks_diff, ticks_ms
+from upeer.base.compat import const
+from upeer.base.errors import LocalError, ProtocolError
 
 _BUILT_IN = ("echo", "files")
 _NEVER_MS = const(0x3FFFFFFF)

@@ -5,8 +5,8 @@ import json
 
 from device.memory import change_pairs, load_pairs, update_tokens
 from upeer import VERSION
-from upeer.compat import const
-from upeer.errors import LocalError
+from upeer.base.compat import const
+from upeer.base.errors import LocalError
 
 _OWNER = const(0)
 _SETUP = const(3)
@@ -58,7 +58,7 @@ def _pair(device, connection, data: bytes) -> bytes:
 
 def _pairing(did: str, exporter: bytes, client_id: bytes, name: bytes):
     def add(pairs):
-        from upeer.invite import pair_key
+        from upeer.handshake.invite import pair_key
 
         return pairs.add(client_id, pair_key(exporter, did, client_id), name)
 

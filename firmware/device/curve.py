@@ -4,9 +4,9 @@ need.
 
 import asyncio
 
-from upeer.compat import const
-from upeer.crypto import random_bytes
-from upeer.x25519 import BASE, Ladder
+from upeer.base.compat import const
+from upeer.crypto.aead import random_bytes
+from upeer.crypto.x25519 import BASE, Ladder
 
 _LADDER_STEPS = const(6)  # about 7 ms on an ESP32
 

@@ -1,14 +1,14 @@
 """How the agent answers an invite, from a p2p server or from the local network. Dropped after."""
 
 from device.late import drop
-from upeer.clock import ticks_ms
+from upeer.base.clock import ticks_ms
+from upeer.base.errors import ProtocolError
 from upeer.endpoint import FROM_LAN, FROM_SERVER
-from upeer.errors import ProtocolError
 
 
 def on_lan_invite(agent, data: bytes, addr: tuple, now: int) -> None:
     """Take a LAN_INVITE; strangers hear nothing."""
-    from upeer.lan import LanInvite
+    from upeer.handshake.lan import LanInvite
 
     try:
         invite = LanInvite(data)
@@ -41,7 +41,7 @@ def _handle(agent, parts: tuple, find_row, way, now: int) -> None:
 
     def find():
         from device.memory import load_pairs
-        from upeer.invite import prologue, session_psk
+        from upeer.handshake.invite import prologue, session_psk
 
         p2p_key = identity.p2p_keys.get(key_id)
         row = find_row(load_pairs(identity)) if p2p_key else None
@@ -59,7 +59,7 @@ def _handle(agent, parts: tuple, find_row, way, now: int) -> None:
 def _reply(agent, way, invite_id: bytes, message: bytes) -> None:
     """Send handshake message 2: `way` is the Control that the invite came through, or (key_id, LAN address)."""
     if isinstance(way, tuple):
-        from upeer.lan import encode_answer
+        from upeer.handshake.lan import encode_answer
 
         agent.udp.send(encode_answer(way[0], invite_id, message), way[1])
     else:
@@ -73,7 +73,7 @@ async def _multiply(private: bytes, public: bytes) -> bytes:
 
 
 async def _answer(agent, responder, invite_id: bytes, way) -> None:
-    from upeer.answer import abandon
+    from upeer.handshake.answer import abandon
 
     try:
         await _finish(agent, responder, invite_id, way)
@@ -85,7 +85,16 @@ async def _answer(agent, responder, invite_id: bytes, way) -> None:
 
 async def _finish(agent, responder, invite_id: bytes, way) -> None:
     shared = await _multiply(responder.private, responder.peer_public)
-    drop(("upeer.invite", "upeer.lan", "upeer.pairs", "upeer.x25519", "device.curve", "device.memory"))
+    drop(
+        (
+            "upeer.handshake.invite",
+            "upeer.handshake.lan",
+            "upeer.handshake.pairs",
+            "upeer.crypto.x25519",
+            "device.curve",
+            "device.memory",
+        )
+    )
     message, session = agent.endpoint.finish_invite(responder, shared, 0, ticks_ms())
     if session:
         agent.connect(session)

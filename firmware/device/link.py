@@ -8,14 +8,20 @@ import socket
 from device.agent import log
 from device.memory import set_keys
 from device.udp import Udp
-from upeer.clock import ticks_ms
-from upeer.enrol import log_out, nat_class, reflexives, restart, set_master
-from upeer.path import HOST, SRFLX
-from upeer.wire import LAN_PORT
+from upeer.base.clock import ticks_ms
+from upeer.base.wire import LAN_PORT
+from upeer.session.paths import HOST, SRFLX
+from upeer.signalling.enrol import log_out, nat_class, reflexives, restart, set_master
 
 _MAX_CANDIDATES = 4
 # All that logins load, at once: what they leave behind then stands apart from it, and no holes are left in the heap.
-_LOGIN_MODULES = ("upeer.login", "upeer.pairs", "upeer.invite", "device.memory", "device.store")
+_LOGIN_MODULES = (
+    "upeer.signalling.login",
+    "upeer.handshake.pairs",
+    "upeer.handshake.invite",
+    "device.memory",
+    "device.store",
+)
 
 
 def open_sockets(agent, own_ip: str) -> None:

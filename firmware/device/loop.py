@@ -1,7 +1,7 @@
 """A session through the production line's own server, for the self-test: login, invite, handshake, bytes to and fro.
 
-Server and client are on the station (upeer_factory/line_server.py). Both ends make the pair key of the licence key and
-the station's nonce; nothing of it is stored, and no server of the platform hears of it.
+Server and client are on the station (upeer_factory/board/line_server.py). Both ends make the pair key of the licence
+key and the station's nonce; nothing of it is stored, and no server of the platform hears of it.
 """
 
 import asyncio
@@ -12,10 +12,10 @@ from device.identity import Identity
 from device.link import find_masters, open_sockets, stop
 from device.memory import take_keys
 from device.startup import limits
-from upeer.clock import ticks_add, ticks_diff, ticks_ms
-from upeer.compat import const
-from upeer.crypto import derive
-from upeer.errors import ProtocolError
+from upeer.base.clock import ticks_add, ticks_diff, ticks_ms
+from upeer.base.compat import const
+from upeer.base.errors import ProtocolError
+from upeer.crypto.aead import derive
 
 CLIENT_ID = b"factory\0"
 _MASTER = const(1)

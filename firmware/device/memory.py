@@ -1,7 +1,7 @@
 """What a device remembers beyond its licence record: newer platform keys, paired clients, flags. Dropped after use."""
 
-from upeer.clock import ticks_ms
-from upeer.compat import const
+from upeer.base.clock import ticks_ms
+from upeer.base.compat import const
 
 _KEY_SIZE = const(32)
 _EPOCH_STEP = const(65536)
@@ -71,8 +71,8 @@ def set_keys(identity, key_id: int, crc_key: bytes, p2p_key: bytes) -> bool:
 
 def load_pairs(identity):
     """Return the paired clients; `change_pairs` changes them for good."""
-    from upeer.invite import setup_key
-    from upeer.pairs import Pairs
+    from upeer.handshake.invite import setup_key
+    from upeer.handshake.pairs import Pairs
 
     code = identity.setup_code
     return Pairs(setup_key(code, identity.did) if code else None, identity.saved_pairs)
@@ -87,7 +87,7 @@ def change_pairs(identity, change):
     saved = pairs.save()
     is_open = pairs.is_open
     pairs = change = None
-    drop(("upeer.pairs", "upeer.invite"))  # the store takes their room
+    drop(("upeer.handshake.pairs", "upeer.handshake.invite"))  # the store takes their room
     open_store(identity).set("pairs", saved)
     identity.saved_pairs = saved
     _set_pairing(identity, is_open)

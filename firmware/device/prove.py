@@ -9,7 +9,7 @@ import json
 import machine
 
 from device.fctry import load
-from upeer.crypto import Hmac, derive
+from upeer.crypto.aead import Hmac, derive
 
 _NONCE_SIZE = 32
 

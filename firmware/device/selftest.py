@@ -13,7 +13,7 @@ import time
 import machine
 
 from device.fctry import load
-from upeer.crypto import Hmac, derive, random_bytes
+from upeer.crypto.aead import Hmac, derive, random_bytes
 
 _FILE = "/selftest.tmp"
 _BLOCK = 4096

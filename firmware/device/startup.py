@@ -8,15 +8,15 @@ from device.late import drop
 def load() -> tuple:
     """Return (identity, masters, faults) from the burned licence; ValueError says what to do when it is unusable."""
     from device.fctry import load as load_record
-    from upeer.errors import CryptoError
-    from upeer.initstring import open_init_string
+    from upeer.base.errors import CryptoError
+    from upeer.signalling.initstring import open_init_string
 
     record, copy, faults = load_record()
     try:
         masters = open_init_string(record["init_string"], "device", record["crc_key"], record["p2p_key"])
     except CryptoError:
         raise ValueError("the licence on this device is for another platform: burn the right one")
-    drop(("device.fctry", "upeer.initstring"))
+    drop(("device.fctry", "upeer.signalling.initstring"))
     from device.identity import Identity
 
     return Identity(record), masters, [fault + ", using copy %d" % copy for fault in faults]

@@ -11,8 +11,8 @@ from struct import pack, unpack
 import machine
 from esp32 import NVS
 
-from upeer.crypto import Aead, derive, random_bytes
-from upeer.errors import CryptoError
+from upeer.base.errors import CryptoError
+from upeer.crypto.aead import Aead, derive, random_bytes
 
 _INDEX = "~"
 NAME_SIZE = 14  # NVS keys have up to 15 characters

@@ -10,7 +10,7 @@ import errno
 import socket
 from random import getrandbits
 
-from upeer.compat import const
+from upeer.base.compat import const
 
 BUFFER_SIZE = const(1280)  # no message to a device is larger
 _FIRST_PORT = const(49152)

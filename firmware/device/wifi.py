@@ -5,7 +5,7 @@ from random import getrandbits
 
 import network
 
-from upeer.compat import const
+from upeer.base.compat import const
 
 _JOIN_S = const(15)
 _LONGEST_PAUSE_S = const(60)

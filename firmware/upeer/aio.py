@@ -5,8 +5,8 @@ The one module of this package that knows asyncio (MicroPython's or CPython's); 
 
 import asyncio
 
-from upeer.errors import LocalError, RemoteError
-from upeer.session import (
+from upeer.base.errors import LocalError, RemoteError
+from upeer.session.session import (
     EVENT_ANSWER,
     EVENT_CLOSED,
     EVENT_COMMAND,

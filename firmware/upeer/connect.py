@@ -1,16 +1,16 @@
 """A client's end of what `invite`, `lan` and `endpoint` do for a device (protocol, 5.2 and 5.3). No board loads it."""
 
-from upeer.answer import make_params
-from upeer.compat import const
-from upeer.crypto import Hmac
+from upeer.base.compat import const
+from upeer.base.errors import LocalError, ProtocolError, RemoteError
+from upeer.base.wire import LAN_ANSWER, LAN_INVITE, Reader, header
+from upeer.crypto.aead import Hmac
+from upeer.crypto.noise import NNPSK0, Noise
+from upeer.crypto.x25519 import key_pair
 from upeer.endpoint import Endpoint
-from upeer.errors import LocalError, ProtocolError, RemoteError
-from upeer.handshake import Handshake, Params, parse_params
-from upeer.invite import prologue
-from upeer.noise import NNPSK0, Noise
-from upeer.path import RELAY
-from upeer.wire import LAN_ANSWER, LAN_INVITE, Reader, header
-from upeer.x25519 import key_pair
+from upeer.handshake.answer import make_params
+from upeer.handshake.invite import prologue
+from upeer.handshake.messages import Handshake, Params, parse_params
+from upeer.session.paths import RELAY
 
 ALL = const(15)
 LAN_ONLY = const(1)

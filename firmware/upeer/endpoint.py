@@ -6,13 +6,13 @@ receive_datagram, write_datagram, timer, handle_timer and next_event. Signalling
 
 from struct import pack_into
 
-from upeer.clock import earlier, ticks_add, ticks_diff
-from upeer.compat import const
-from upeer.errors import LocalError, ProtocolError
-from upeer.path import RELAY, Paths
-from upeer.relay import RelayEnd
-from upeer.session import Session
-from upeer.wire import JOIN_OK, RELAYED
+from upeer.base.clock import earlier, ticks_add, ticks_diff
+from upeer.base.compat import const
+from upeer.base.errors import LocalError, ProtocolError
+from upeer.base.wire import JOIN_OK, RELAYED
+from upeer.session.paths import RELAY, Paths
+from upeer.session.relay_end import RelayEnd
+from upeer.session.session import Session
 
 FROM_SERVER = const(0)
 FROM_LAN = const(1)
@@ -203,7 +203,7 @@ class Endpoint:
                 return known[1]
         if self.ephemeral is None or not self.may_spend(source, _TRY_MS, now):
             return None
-        from upeer.answer import respond
+        from upeer.handshake.answer import respond
 
         return respond(self, (invite_id, message, source), find, now)
 
@@ -212,7 +212,7 @@ class Endpoint:
 
         Thereafter the shell may drop the modules answer, handshake, lan, noise and x25519.
         """
-        from upeer.answer import finish
+        from upeer.handshake.answer import finish
 
         return finish(self, responder, shared, status, now)
 

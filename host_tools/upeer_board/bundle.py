@@ -12,9 +12,13 @@ from collections.abc import Iterator
 CORE = "device/core.py"
 # What a logged-in device with a session keeps loaded; tests/device compares it with a real one.
 STEADY = (
-    *(f"upeer/{name}.py" for name in ("acks", "aio", "clock", "content", "control", "crypto", "endpoint", "errors")),
-    *(f"upeer/{name}.py" for name in ("frames", "path", "ranges", "recovery", "registrar", "relay", "session")),
-    *(f"upeer/{name}.py" for name in ("stream", "varint", "wire")),
+    "upeer/aio.py",
+    "upeer/endpoint.py",
+    *(f"upeer/base/{name}.py" for name in ("clock", "errors", "ranges", "varint", "wire")),
+    "upeer/crypto/aead.py",
+    *(f"upeer/signalling/{name}.py" for name in ("control", "registrar")),
+    *(f"upeer/session/{name}.py" for name in ("acks", "content", "frames", "paths", "recovery", "relay_end")),
+    *(f"upeer/session/{name}.py" for name in ("session", "stream")),
     *(f"device/{name}.py" for name in ("agent", "api", "identity", "udp")),
 )
 

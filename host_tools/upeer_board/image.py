@@ -24,7 +24,7 @@ from upeer_board.boards import Board, project_root
 
 BLOCK = 4096
 _ERASED = b"\xff"
-_HOST_ONLY = "*_cpython.py"
+_HOST_ONLY = "crypto/cpython.py"
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from string import ascii_letters, digits
 Names = dict[str, dict[str, str]]
 
 # Applications call these with parameters by name.
-_COMPAT = "upeer.compat"
+_COMPAT = "upeer.base.compat"
 _INTERFACE = ("device/api.py", "device/services/", "upeer/aio.py")
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -12,9 +12,9 @@ import click
 
 from upeer_cli.common import UserError, examples, json_option, report
 from upeer_cli.factory_common import opened_pool, pool_options, write_or_print
-from upeer_factory import audit as chain
 from upeer_factory.errors import MES, RECORDS, FactoryError
-from upeer_factory.outbox import Outbox
+from upeer_factory.pool import audit as chain
+from upeer_factory.records.outbox import Outbox
 from upeer_office.errors import USAGE
 
 _FIRST_COLUMNS = ("number", "at", "event", "station", "operator", "did", "mac")

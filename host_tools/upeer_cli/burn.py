@@ -9,8 +9,8 @@ from upeer_cli.common import UserError, examples, json_option, report
 from upeer_cli.factory_common import opened_pool, pool_options
 from upeer_cli.labels_common import label_options, print_label
 from upeer_cli.selftest import describe_tests, read_tests, step_shower, test_options
-from upeer_factory.burn import Burner, Options, Result
-from upeer_factory.targets import ChipTarget, ReplTarget
+from upeer_factory.board.burn import Burner, Options, Result
+from upeer_factory.board.targets import ChipTarget, ReplTarget
 
 
 @click.command(

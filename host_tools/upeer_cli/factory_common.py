@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 import click
 
 from upeer_cli.common import UserError
-from upeer_factory.audit import Actor
 from upeer_factory.errors import POOL_DOWN, FactoryError
-from upeer_factory.keys import STATION_KEY_FILE, OfficeKey, StationKey, read_station_key
-from upeer_factory.pool import Pool, pool_folder
-from upeer_factory.pool_sql import check_url, is_pool_error
+from upeer_factory.pool.audit import Actor
+from upeer_factory.pool.keys import STATION_KEY_FILE, OfficeKey, StationKey, read_station_key
+from upeer_factory.pool.pool import Pool, pool_folder
+from upeer_factory.pool.sql import check_url, is_pool_error
 from upeer_office.errors import USAGE
 from upeer_office.platforms import read_office_key
 

@@ -62,7 +62,7 @@ def flash(
 
     What a board holds already is not sent again. Exit code 0 means that every board was written and verified.
     """
-    from upeer_factory import flash as flasher_module
+    from upeer_factory.flash import flash as flasher_module
 
     if list_only:
         return _list(json_mode)
@@ -88,7 +88,7 @@ def confirm(question: str, yes: bool) -> None:
 
 def load_recipe(path: Path | None, pin: str | None) -> Any:
     """Return the prepared recipe; without a pin its own is shown."""
-    from upeer_factory.parts import prepare
+    from upeer_factory.flash.parts import prepare
 
     if path is None:
         raise UserError("no recipe", "name it with --recipe FILE", exit_codes.USAGE)
@@ -99,7 +99,7 @@ def load_recipe(path: Path | None, pin: str | None) -> Any:
 
 
 def _list(json_mode: bool) -> int:
-    from upeer_factory.ports import list_ports
+    from upeer_factory.flash.ports import list_ports
 
     rows = [{"port": port.name, "device": port.device} for port in list_ports()]
     report(rows, json_mode, lambda: "\n".join(f"{row['port']}  ({row['device']})" for row in rows) or "no serial ports")
@@ -126,7 +126,7 @@ def _merge(prepared: Any, out: Path, json_mode: bool) -> int:
 
 
 def _ports(names: tuple[str, ...], all_ports: bool) -> list[str]:
-    from upeer_factory import ports
+    from upeer_factory.flash import ports
 
     if all_ports == bool(names):
         raise UserError("name the boards", "with --port PORT, or --all for every port", exit_codes.USAGE)
@@ -142,7 +142,7 @@ def _ports(names: tuple[str, ...], all_ports: bool) -> list[str]:
 
 
 def _flash(flasher: Any, ports: list[str], json_mode: bool) -> int:
-    from upeer_factory.flash_many import flash_many
+    from upeer_factory.flash.many import flash_many
 
     cancel = threading.Event()
     with _ended_by(cancel), _bars(ports, flasher.total) as on_progress:

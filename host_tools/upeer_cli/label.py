@@ -7,7 +7,7 @@ import click
 from upeer_cli.common import UserError, examples, json_option, report
 from upeer_cli.factory_common import opened_pool, pool_options
 from upeer_cli.labels_common import label_options, print_label
-from upeer_factory import labels
+from upeer_factory.records import labels
 from upeer_office.errors import USAGE
 from upeer_office.files import create_private_file
 

@@ -5,8 +5,8 @@ from typing import Any, TypeVar
 
 import click
 
-from upeer_factory import labels
-from upeer_factory.pool import Pool
+from upeer_factory.pool.pool import Pool
+from upeer_factory.records import labels
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

@@ -17,12 +17,12 @@ from upeer_cli.factory_common import (
 from upeer_cli.licence import _confirm as confirm
 from upeer_cli.licence import _passphrase as read_passphrase
 from upeer_cli.office_common import opened_office
-from upeer_factory import stock
-from upeer_factory.audit import Actor
 from upeer_factory.errors import POOL_DOWN, FactoryError
-from upeer_factory.keys import make_station_key, read_station_key
-from upeer_factory.pool import STATES
-from upeer_factory.pool_sql import check_url
+from upeer_factory.pool import stock
+from upeer_factory.pool.audit import Actor
+from upeer_factory.pool.keys import make_station_key, read_station_key
+from upeer_factory.pool.pool import STATES
+from upeer_factory.pool.sql import check_url
 from upeer_office import names
 from upeer_office.errors import USAGE
 from upeer_office.files import make_private_folder

@@ -29,7 +29,7 @@ def fetch(recipe_path: Path, pin: str | None, file_path: Path | None, json_mode:
     Nothing is bundled and nothing is downloaded: you decide what runs on your boards.
     """
     from upeer_board import boards, esp_image
-    from upeer_factory import recipe as recipes
+    from upeer_factory.flash import recipe as recipes
 
     recipe = recipes.load(recipe_path, pin)
     wanted = recipe.micropython
@@ -79,7 +79,7 @@ def recipe_command(
     """Write a recipe for `upeer flash` with all hashes in it, check it, and print its pin."""
     from upeer_board import boards
     from upeer_board.image import write_file
-    from upeer_factory import parts
+    from upeer_factory.flash import parts
 
     if (image is None) == (source is None):
         raise UserError("give --image or --source, one of the two", code=exit_codes.USAGE)

@@ -37,7 +37,7 @@ def plan(recipe_path: Path | None, pin: str | None, json_mode: bool) -> None:
 @json_option
 def rehearse(recipe_path: Path | None, pin: str | None, efuse_file: Path | None, json_mode: bool) -> None:
     """Burn the plan on espefuse's virtual chip and compare the state afterwards with what the plan promises."""
-    from upeer_factory import security_run
+    from upeer_factory.efuses import run as security_run
 
     made = _plan(recipe_path, pin)
     changed = security_run.rehearse(made, efuse_file)
@@ -66,7 +66,7 @@ def burn(
 
     With --resume only what is missing is burned, if all that is there is of this plan and in its order.
     """
-    from upeer_factory import security_run
+    from upeer_factory.efuses import run as security_run
 
     if (port is None) == (efuse_file is None):
         raise UserError("name the board", "with --port PORT, or --efuse-file FILE for a virtual one", exit_codes.USAGE)
@@ -82,7 +82,7 @@ def burn(
 
 
 def _plan(recipe_path: Path | None, pin: str | None) -> Any:
-    from upeer_factory.security import plan as make_plan
+    from upeer_factory.efuses.plan import plan as make_plan
 
     return make_plan(load_recipe(recipe_path, pin))
 

@@ -10,9 +10,9 @@ import click
 from upeer_cli.common import UserError, examples, json_option, report
 from upeer_cli.factory_common import opened_pool, pool_options
 from upeer_cli.licence import _passphrase as read_secret
-from upeer_factory.burn import Burner, OnStep, Options, Result
-from upeer_factory.line_server import Place
-from upeer_factory.targets import ReplTarget
+from upeer_factory.board.burn import Burner, OnStep, Options, Result
+from upeer_factory.board.line_server import Place
+from upeer_factory.board.targets import ReplTarget
 from upeer_office.errors import USAGE
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])

@@ -26,7 +26,7 @@ def key(path: Path, json_mode: bool) -> None:
 
     The passphrase is asked for, or is the first line of stdin.
     """
-    from upeer_factory import signing
+    from upeer_factory.flash import signing
 
     try:
         public = signing.generate_key(path, _passphrase(new=True))
@@ -46,7 +46,7 @@ def key(path: Path, json_mode: bool) -> None:
 def image(path: Path, key_path: Path, out: Path, json_mode: bool) -> None:
     """Sign a bootloader, app or file system image: filled to 4096 bytes, then one sector with the signature."""
     from upeer_board.image import write_file
-    from upeer_factory import signing
+    from upeer_factory.flash import signing
 
     data = path.read_bytes()
     try:
@@ -65,7 +65,7 @@ def image(path: Path, key_path: Path, out: Path, json_mode: bool) -> None:
 @json_option
 def verify(path: Path, public_key: Path, json_mode: bool) -> None:
     """Verify a signed image by the public key."""
-    from upeer_factory import signing
+    from upeer_factory.flash import signing
 
     data, pem = path.read_bytes(), public_key.read_bytes()
     try:

@@ -38,9 +38,10 @@ def station(config: Path | None, headless: bool, json_mode: bool, runs: int, mak
 
 
 def _run(config: Path, headless: bool, runs: int) -> int:
-    from upeer_factory import station_config, station_run
-    from upeer_factory.station import Station
-    from upeer_factory.station_keys import Keys
+    from upeer_factory.station import config as station_config
+    from upeer_factory.station import run as station_run
+    from upeer_factory.station.keys import Keys
+    from upeer_factory.station.station import Station
 
     file = station_config.load(config)
     with station_run.stopped_by_signals() as stop:
@@ -58,7 +59,7 @@ def _run(config: Path, headless: bool, runs: int) -> int:
 
 
 def _make_password() -> int:
-    from upeer_factory.station_config import hash_password
+    from upeer_factory.station.config import hash_password
 
     password = click.prompt("the engineer's password", hide_input=True, confirmation_prompt=True, err=True)
     try:

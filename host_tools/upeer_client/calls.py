@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from upeer.clock import earlier, ticks_add, ticks_diff
+from upeer.base.clock import earlier, ticks_add, ticks_diff
+from upeer.base.errors import ProtocolError, RemoteError
+from upeer.base.wire import LAN_PORT
 from upeer.connect import ClientEndpoint, Invitation, encode_lan_invite, parse_lan_answer
-from upeer.errors import ProtocolError, RemoteError
-from upeer.invite import lan_key, lookup_token, session_psk
-from upeer.lookup import Answer, ClientInvite, Lookup
-from upeer.path import HOST, SRFLX
-from upeer.wire import LAN_PORT
+from upeer.handshake.invite import lan_key, lookup_token, session_psk
+from upeer.session.paths import HOST, SRFLX
+from upeer.signalling.lookup import Answer, ClientInvite, Lookup
 
 Address = tuple[str, int]
 Datagrams = list[tuple[bytes, Address]]

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from upeer.clock import ticks_ms
+from upeer.base.clock import ticks_ms
+from upeer.base.errors import ProtocolError
 from upeer.connect import ClientEndpoint, parse_setup_code
-from upeer.crypto import random_bytes
-from upeer.errors import ProtocolError
-from upeer.invite import SETUP_CLIENT_ID, pair_key, setup_key
-from upeer.path import HOST
+from upeer.crypto.aead import random_bytes
+from upeer.handshake.invite import SETUP_CLIENT_ID, pair_key, setup_key
+from upeer.session.paths import HOST
 from upeer_client import errors
 from upeer_client.addresses import Interface, broadcast_addresses, interfaces
 from upeer_client.calls import WEEK_S, Address, Caller, Peer, Platform

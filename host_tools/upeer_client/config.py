@@ -4,9 +4,9 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from upeer.crypto import check_key
-from upeer.errors import CryptoError, ProtocolError
-from upeer.initstring import open_init_string
+from upeer.base.errors import CryptoError, ProtocolError
+from upeer.crypto.aead import check_key
+from upeer.signalling.initstring import open_init_string
 from upeer_client import private_files
 from upeer_client.errors import ConfigError, WrongKeys
 

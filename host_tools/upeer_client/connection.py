@@ -4,11 +4,11 @@ import asyncio
 from typing import Any
 
 from upeer import aio
-from upeer.clock import ticks_diff, ticks_ms
+from upeer.base.clock import ticks_diff, ticks_ms
+from upeer.base.errors import LocalError, RemoteError
 from upeer.connect import ALL, DIRECT_ONLY, LAN_ONLY, RELAY_ONLY
-from upeer.errors import LocalError, RemoteError
-from upeer.path import RELAY
-from upeer.session import EVENT_ANSWER, EVENT_DATAGRAM, EVENT_PATH, EVENT_READABLE
+from upeer.session.paths import RELAY
+from upeer.session.session import EVENT_ANSWER, EVENT_DATAGRAM, EVENT_PATH, EVENT_READABLE
 from upeer_client import errors
 
 KINDS = ("lan", "direct", "direct", "relay")

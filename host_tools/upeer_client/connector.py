@@ -10,9 +10,9 @@ device spends a curve operation on each. Events:
 
 from typing import Any
 
-from upeer.clock import earlier, ticks_add, ticks_diff
+from upeer.base.clock import earlier, ticks_add, ticks_diff
 from upeer.connect import ALL, LAN_ONLY, RELAY_ONLY
-from upeer.invite import NOT_ALLOWED
+from upeer.handshake.invite import NOT_ALLOWED
 from upeer_client import errors
 from upeer_client.calls import (
     GONE,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from upeer.errors import ProtocolError
+from upeer.base.errors import ProtocolError
 from upeer_client import errors
 from upeer_client.connection import Connection, is_lost
 

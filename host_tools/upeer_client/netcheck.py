@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from upeer import stun
-from upeer.clock import earlier, ticks_add, ticks_diff
-from upeer.errors import ProtocolError
-from upeer.lookup import Lookup
+from upeer.base.clock import earlier, ticks_add, ticks_diff
+from upeer.base.errors import ProtocolError
+from upeer.signalling import stun
+from upeer.signalling.lookup import Lookup
 from upeer_client.addresses import Interface
 from upeer_client.calls import Address, Datagrams, Platform
 

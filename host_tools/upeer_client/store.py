@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from upeer.crypto import check_key
-from upeer.errors import ProtocolError
-from upeer.wire import check_did
+from upeer.base.errors import ProtocolError
+from upeer.base.wire import check_did
+from upeer.crypto.aead import check_key
 from upeer_client import private_files
 from upeer_client.config import home_folder
 from upeer_client.errors import ConfigError, NotPaired, UsageError

@@ -8,7 +8,7 @@ import socket
 from contextlib import suppress
 from typing import Any, Protocol
 
-from upeer.clock import earlier, ticks_diff, ticks_ms
+from upeer.base.clock import earlier, ticks_diff, ticks_ms
 from upeer.connect import ClientEndpoint
 
 Address = tuple[str, int]

@@ -15,8 +15,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from upeer.crypto import Aead
-from upeer.errors import CryptoError
+from upeer.base.errors import CryptoError
+from upeer.crypto.aead import Aead
 from upeer_office import files, names
 from upeer_office.errors import AUTHENTICATION, INTEGRITY, USAGE, OfficeError
 from upeer_office.licences import Licence

@@ -4,8 +4,8 @@ import secrets
 from collections.abc import Sequence
 from struct import pack
 
-from upeer.crypto import Aead
-from upeer.initstring import VERSION, encode_text, init_string_key
+from upeer.crypto.aead import Aead
+from upeer.signalling.initstring import VERSION, encode_text, init_string_key
 from upeer_server.config import Generation
 
 Master = tuple[int, str, int, bytes]

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from upeer.crypto import Aead, derive
-from upeer.errors import CryptoError
+from upeer.base.errors import CryptoError
+from upeer.crypto.aead import Aead, derive
 from upeer_office import names
 from upeer_office.database import open_database, transaction
 from upeer_office.errors import AUTHENTICATION, INTEGRITY, UNREACHABLE, USAGE, OfficeError

@@ -6,7 +6,7 @@ Letters come from an alphabet without I and O, which people take for digits.
 import hashlib
 import re
 
-from upeer.crypto import derive
+from upeer.crypto.aead import derive
 from upeer_office.errors import USAGE, OfficeError
 
 LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ"

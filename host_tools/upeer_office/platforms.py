@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from upeer.crypto import derive
-from upeer.crypto_cpython import public_key
+from upeer.crypto.aead import derive
+from upeer.crypto.cpython import public_key
 from upeer_office import files
 from upeer_office.errors import USAGE, OfficeError
 from upeer_office.initstring import seal_init_string

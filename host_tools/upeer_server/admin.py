@@ -16,8 +16,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from upeer.crypto import Aead, derive
-from upeer.errors import CryptoError
+from upeer.base.errors import CryptoError
+from upeer.crypto.aead import Aead, derive
 
 NONCE_SIZE = 16
 MAX_REQUEST = 65536

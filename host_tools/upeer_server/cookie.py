@@ -5,8 +5,8 @@ cookie: time (32 bits) | tag (128) under a secret of this process, renewed every
 
 from collections.abc import Callable
 
-from upeer.crypto import Hmac, equal
-from upeer.wire import pack_address
+from upeer.base.wire import pack_address
+from upeer.crypto.aead import Hmac, equal
 
 DEVICE = 0
 CLIENT = 1

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from upeer.clock import ticks_add, ticks_diff
-from upeer.crypto import Hmac, check_key, equal
-from upeer.lookup import lookup_psk
-from upeer.signalling import HELLO_SIZE, client_hello_key, device_hello_key
-from upeer.wire import COOKIE, ROLE_MASTER, header
+from upeer.base.clock import ticks_add, ticks_diff
+from upeer.base.wire import COOKIE, ROLE_MASTER, header
+from upeer.crypto.aead import Hmac, check_key, equal
+from upeer.signalling.lookup import lookup_psk
+from upeer.signalling.question import HELLO_SIZE, client_hello_key, device_hello_key
 from upeer_server.config import Generation
 from upeer_server.cookie import CLIENT, DEVICE, Address, Cookies
 

@@ -4,13 +4,13 @@ import hashlib
 import random
 from typing import Any, NamedTuple
 
-from upeer.control import KEYS, SERVERS
-from upeer.crypto import Aead, check_key
-from upeer.errors import LocalError, ProtocolError
-from upeer.lookup import ANSWER_SIZE, FOUND, NOT_FOUND, QUESTION_SIZE, TOKEN_SIZE
-from upeer.noise import NKPSK0, Noise
-from upeer.wire import LOOKUP_ANSWER, ROLE_MASTER, header, pack_address, with_size
-from upeer.x25519 import public_key
+from upeer.base.errors import LocalError, ProtocolError
+from upeer.base.wire import LOOKUP_ANSWER, ROLE_MASTER, header, pack_address, with_size
+from upeer.crypto.aead import Aead, check_key
+from upeer.crypto.noise import NKPSK0, Noise
+from upeer.crypto.x25519 import public_key
+from upeer.signalling.control import KEYS, SERVERS
+from upeer.signalling.lookup import ANSWER_SIZE, FOUND, NOT_FOUND, QUESTION_SIZE, TOKEN_SIZE
 from upeer_server.config import MasterConfig, ServerEntry
 from upeer_server.cookie import CLIENT, Address
 from upeer_server.hub import Hub, Keys

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from upeer.errors import LocalError
-from upeer.wire import (
+from upeer.base.errors import LocalError
+from upeer.base.wire import (
     ALIVE,
     CONTROL,
     HELLO,

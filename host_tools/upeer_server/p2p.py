@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from upeer.control import INVITE as INVITE_KIND
-from upeer.crypto import Aead, check_key
-from upeer.errors import ProtocolError
-from upeer.lookup import DEVICE_GONE
-from upeer.wire import INVITE, INVITE_ANSWER, ROLE_P2P, Reader, header, pack_address
+from upeer.base.errors import ProtocolError
+from upeer.base.wire import INVITE, INVITE_ANSWER, ROLE_P2P, Reader, header, pack_address
+from upeer.crypto.aead import Aead, check_key
+from upeer.signalling.control import INVITE as INVITE_KIND
+from upeer.signalling.lookup import DEVICE_GONE
 from upeer_server.config import ServerEntry
 from upeer_server.cookie import Address
 from upeer_server.hub import Hub

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
-from upeer.clock import ticks_diff, ticks_ms
+from upeer.base.clock import ticks_diff, ticks_ms
 from upeer_server.log import fault_place
 
 Address = tuple[str, int]

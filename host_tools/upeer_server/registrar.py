@@ -6,10 +6,10 @@ bounded: sessions by `max_sessions`, one replaced session per device, tokens per
 
 from typing import Any, NamedTuple
 
-from upeer.crypto import Aead, Hmac, derive, equal
-from upeer.errors import ProtocolError
-from upeer.login import BUSY, REFUSED
-from upeer.wire import LOGIN_BEHIND, LOGIN_NO, LOGIN_OK, Reader, header, pack_address
+from upeer.base.errors import ProtocolError
+from upeer.base.wire import LOGIN_BEHIND, LOGIN_NO, LOGIN_OK, Reader, header, pack_address
+from upeer.crypto.aead import Aead, Hmac, derive, equal
+from upeer.signalling.login import BUSY, REFUSED
 from upeer_server.clones import CLONE_POLICIES, CloneWatch
 from upeer_server.cookie import DEVICE, LIFETIME_S, Address
 from upeer_server.hub import Hub, Keys

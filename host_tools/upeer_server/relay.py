@@ -8,10 +8,10 @@ A rate or cap of 0 lets nothing pass. `now`: milliseconds of a clock that never 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from upeer.crypto import Aead, Hmac, check_key, equal
-from upeer.errors import ProtocolError
-from upeer.relay import MAC_SIZE
-from upeer.wire import JOIN, JOIN_OK, RELAYED, ROLE_RELAY, Reader, header, pack_address, u16, u32
+from upeer.base.errors import ProtocolError
+from upeer.base.wire import JOIN, JOIN_OK, RELAYED, ROLE_RELAY, Reader, header, pack_address, u16, u32
+from upeer.crypto.aead import Aead, Hmac, check_key, equal
+from upeer.session.relay_end import MAC_SIZE
 from upeer_server.config import ServerEntry
 
 Address = tuple[str, int]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from upeer.clock import ticks_ms
+from upeer.base.clock import ticks_ms
 from upeer_server.admin import AdminListener
 from upeer_server.config import MasterConfig, NodeConfig
 from upeer_server.node import Node

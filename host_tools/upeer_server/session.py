@@ -1,6 +1,6 @@
 """A server's half of the session with a device: keep-alives answered fast, tokens put together, address followed.
 
-The device's half, and what both have in common, is upeer.control.
+The device's half, and what both have in common, is upeer.signalling.control.
 """
 
 from hmac import compare_digest
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
-from upeer.control import ACK, ADDRESS, ANSWER, LOGOUT, TOKENS, TOKENS_PER_PACKET, Control
-from upeer.crypto import derive
-from upeer.errors import ProtocolError
-from upeer.wire import Reader, pack_address
+from upeer.base.errors import ProtocolError
+from upeer.base.wire import Reader, pack_address
+from upeer.crypto.aead import derive
+from upeer.signalling.control import ACK, ADDRESS, ANSWER, LOGOUT, TOKENS, TOKENS_PER_PACKET, Control
 from upeer_server.cookie import Address
 
 if TYPE_CHECKING:

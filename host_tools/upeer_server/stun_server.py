@@ -1,8 +1,8 @@
 """Answers STUN Binding requests (RFC 8489) at p2p servers, so many per source: an answer has 32 bytes for 20."""
 
-from upeer import stun
-from upeer.errors import ProtocolError
-from upeer.wire import pack_address
+from upeer.base.errors import ProtocolError
+from upeer.base.wire import pack_address
+from upeer.signalling import stun
 from upeer_server.cookie import Address
 from upeer_server.hub import Hub
 from upeer_server.limits import Buckets

@@ -9,8 +9,8 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
-from upeer.crypto import Aead
-from upeer.errors import ProtocolError
+from upeer.base.errors import ProtocolError
+from upeer.crypto.aead import Aead
 
 DEVICE_TICKET_LIFE_S = 3600
 CLIENT_TICKET_LIFE_S = 60

@@ -21,9 +21,9 @@ import line  # noqa: E402
 from common import Figure, report  # noqa: E402
 from mock_chip import MockChip  # noqa: E402
 
-from upeer_factory.esptool_run import Run  # noqa: E402
-from upeer_factory.flash import Flasher, Options  # noqa: E402
-from upeer_factory.flash_state import FlashState  # noqa: E402
+from upeer_factory.flash.esptool_run import Run  # noqa: E402
+from upeer_factory.flash.flash import Flasher, Options  # noqa: E402
+from upeer_factory.flash.state import FlashState  # noqa: E402
 
 _APP_SIZE = 1_600_000
 _BOARD = "ESP32_GENERIC"

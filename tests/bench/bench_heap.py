@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import board_lab
 
 import upeer_client
-from upeer.errors import ProtocolError
+from upeer.base.errors import ProtocolError
 
 GATE_K = 176
 GOAL_K = 102

@@ -26,10 +26,10 @@ from factory_lab import FileBoard, mac_of
 from upeer_board import image
 from upeer_board.boards import load_board
 from upeer_board.virtual import VirtualBoard
-from upeer_factory import audit
-from upeer_factory.burn import Burner
-from upeer_factory.pool_sql import Transaction
-from upeer_factory.targets import ReplTarget, Target
+from upeer_factory.board.burn import Burner
+from upeer_factory.board.targets import ReplTarget, Target
+from upeer_factory.pool import audit
+from upeer_factory.pool.sql import Transaction
 
 _MILLION = 1_000_000
 _REAL_LICENCES = 2600

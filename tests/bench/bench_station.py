@@ -17,12 +17,12 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
 import factory_lab
 from factory_lab import FileBoard, mac_of
 
-from upeer_factory.flash import FlashResult
-from upeer_factory.lane import Line
-from upeer_factory.station import Settings, Station
-from upeer_factory.station_keys import Keys
-from upeer_factory.station_screen import render
-from upeer_factory.watch import Watch
+from upeer_factory.flash.flash import FlashResult
+from upeer_factory.station.keys import Keys
+from upeer_factory.station.lane import Line
+from upeer_factory.station.screen import render
+from upeer_factory.station.station import Settings, Station
+from upeer_factory.station.watch import Watch
 
 _LANES = 8
 _BOARDS = 50  # per lane

@@ -16,7 +16,7 @@ CORE = Path(__file__).resolve().parent
 
 def core_modules() -> list[str]:
     """Return the names of the core's test modules."""
-    return sorted(path.stem for path in CORE.glob("test_*.py"))
+    return sorted(path.stem for path in CORE.rglob("test_*.py"))
 
 
 def core_tree() -> Path:

@@ -1,8 +1,8 @@
 """Two sessions, a bad link between them and virtual time, for tests of the session on both interpreters."""
 
-from upeer.clock import earlier, ticks_add, ticks_diff
-from upeer.crypto import Aead
-from upeer.session import Session
+from upeer.base.clock import earlier, ticks_add, ticks_diff
+from upeer.crypto.aead import Aead
+from upeer.session.session import Session
 
 START = 2**30 - 500  # the ticks wrap soon
 SMALL = (8192, 4096, 1200, 30)

@@ -2,8 +2,8 @@
 
 from helpers import load_json, unhex
 
-from upeer.control import Control
-from upeer.wire import unpack_address
+from upeer.base.wire import unpack_address
+from upeer.signalling.control import Control
 
 _FILE = load_json("signalling.json")
 NOW = 2**30 - 2000  # just before the clock wraps

@@ -2,10 +2,12 @@
 
 from helpers import raises, unhex
 
-from upeer import answer, connect, endpoint, invite, x25519
-from upeer.clock import ticks_add, ticks_diff
-from upeer.errors import ProtocolError, RemoteError
-from upeer.path import HOST, RELAY, SRFLX
+from upeer import connect, endpoint
+from upeer.base.clock import ticks_add, ticks_diff
+from upeer.base.errors import ProtocolError, RemoteError
+from upeer.crypto import x25519
+from upeer.handshake import answer, invite
+from upeer.session.paths import HOST, RELAY, SRFLX
 
 START = (1 << 30) - 3000
 PSK = bytes(range(32))

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from factory_lab import TornBoard, mac_of, write_torn
 
-from upeer_factory import station_config
 from upeer_factory.errors import NO_BOARD, FactoryError
-from upeer_factory.faults import Fault
-from upeer_factory.flash import FlashResult, Progress
-from upeer_factory.station import Station
-from upeer_factory.station_run import run_headless, stopped_by_signals
+from upeer_factory.flash.faults import Fault
+from upeer_factory.flash.flash import FlashResult, Progress
+from upeer_factory.station import config as station_config
+from upeer_factory.station.run import run_headless, stopped_by_signals
+from upeer_factory.station.station import Station
 
 _APP = bytes(range(256)) * 64
 _PIECE = 2048

@@ -8,7 +8,7 @@ from pathlib import Path
 import board_images
 
 from upeer_board import boards, esp_image
-from upeer_factory import parts, recipe
+from upeer_factory.flash import parts, recipe
 
 CHIP_IDS = {name: number for number, name in esp_image.CHIP_IDS.items()}
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from upeer_cli import main
-from upeer_factory import security_run
+from upeer_factory.efuses import run as security_run
 
 _rehearse = security_run.rehearse
 

@@ -4,7 +4,7 @@ import board_images
 import line
 
 from upeer_board import boards
-from upeer_factory import signing
+from upeer_factory.flash import signing
 
 PASSPHRASE = "correct horse battery staple"
 

@@ -19,7 +19,7 @@ import line
 from line_board import LineBoard
 
 from upeer_board import boards, fctry, image
-from upeer_factory import audit
+from upeer_factory.pool import audit
 
 UPEER = [sys.executable, "-m", "upeer_cli.main"]
 

@@ -10,8 +10,10 @@ import factory_lab
 import pytest
 import secure
 
-from upeer_factory import parts, security_run, security_state
-from upeer_factory.securing import Securing
+from upeer_factory.efuses import run as security_run
+from upeer_factory.efuses import state as security_state
+from upeer_factory.efuses.securing import Securing
+from upeer_factory.flash import parts
 
 CHIP = "esp32s3"
 ALL = "jtag_off = true\nsecure_boot = true\nflash_encryption = true"

@@ -2,12 +2,12 @@
 
 from targets import target, vector_seeds
 
-from upeer import wire
-from upeer.crypto import Aead
-from upeer.errors import ProtocolError
-from upeer.initstring import HEADER_SIZE, encode_text, init_string_key, open_init_string
-from upeer.noise import NNPSK0, Noise
-from upeer.x25519 import key_pair
+from upeer.base import wire
+from upeer.base.errors import ProtocolError
+from upeer.crypto.aead import Aead
+from upeer.crypto.noise import NNPSK0, Noise
+from upeer.crypto.x25519 import key_pair
+from upeer.signalling.initstring import HEADER_SIZE, encode_text, init_string_key, open_init_string
 
 _KEY = bytes(range(32))
 _PAIR = key_pair(lambda size: _KEY[:size])

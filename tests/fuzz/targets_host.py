@@ -9,12 +9,12 @@ from unittest.mock import patch
 
 from targets import target, vector_seeds
 
+from upeer.base.errors import CryptoError, ProtocolError
+from upeer.base.wire import Reader
 from upeer.connect import ALL, ClientEndpoint
-from upeer.crypto import Aead
-from upeer.errors import CryptoError, ProtocolError
-from upeer.pairs import Pairs
-from upeer.path import HOST
-from upeer.wire import Reader
+from upeer.crypto.aead import Aead
+from upeer.handshake.pairs import Pairs
+from upeer.session.paths import HOST
 from upeer_board import esp_image, fctry, partitions
 from upeer_client.calls import Caller, Peer, Platform
 from upeer_client.connector import Connector

@@ -2,8 +2,13 @@
 
 from targets import target, vector_seeds
 
-from upeer import connect, control, handshake, lan, relay, stun, wire
-from upeer.errors import ProtocolError
+from upeer import connect
+from upeer.base import wire
+from upeer.base.errors import ProtocolError
+from upeer.handshake import lan
+from upeer.handshake import messages as handshake
+from upeer.session import relay_end as relay
+from upeer.signalling import control, stun
 from upeer_server import relay as server_relay
 
 _KEY = bytes(range(32))

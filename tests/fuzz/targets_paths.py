@@ -5,16 +5,16 @@ from pathlib import Path
 
 from targets import target, vector_seeds
 
-from upeer.clock import ticks_add
+from upeer.base.clock import ticks_add
+from upeer.base.errors import ProtocolError
 from upeer.connect import ClientEndpoint, Invitation
-from upeer.crypto import Aead
+from upeer.crypto.aead import Aead
+from upeer.crypto.noise import NNPSK0, Noise
+from upeer.crypto.x25519 import key_pair, shared_secret
 from upeer.endpoint import FROM_LAN, FROM_SERVER, Endpoint
-from upeer.errors import ProtocolError
-from upeer.handshake import Params, Responder, parse_params
-from upeer.invite import prologue
-from upeer.noise import NNPSK0, Noise
-from upeer.path import HOST, RELAY, Paths
-from upeer.x25519 import key_pair, shared_secret
+from upeer.handshake.invite import prologue
+from upeer.handshake.messages import Params, Responder, parse_params
+from upeer.session.paths import HOST, RELAY, Paths
 from upeer_server.config import ServerEntry
 from upeer_server.relay import Relay, open_relay_ticket
 

@@ -2,10 +2,10 @@
 
 from targets import target, vector_seeds
 
-from upeer.crypto import Aead
-from upeer.errors import RemoteError
-from upeer.frames import FrameReader
-from upeer.session import Session
+from upeer.base.errors import RemoteError
+from upeer.crypto.aead import Aead
+from upeer.session.frames import FrameReader
+from upeer.session.session import Session
 
 _KEYS = (bytes(range(32)), bytes(range(1, 33)))
 _LIMITS = (8192, 4096, 1200, 30)

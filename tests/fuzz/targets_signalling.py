@@ -6,11 +6,11 @@ from pathlib import Path
 
 from targets import target, vector_seeds
 
-from upeer.control import Control
-from upeer.crypto import Aead, derive
-from upeer.errors import ProtocolError
-from upeer.login import Login
-from upeer.lookup import Answer, ClientInvite, Lookup
+from upeer.base.errors import ProtocolError
+from upeer.crypto.aead import Aead, derive
+from upeer.signalling.control import Control
+from upeer.signalling.login import Login
+from upeer.signalling.lookup import Answer, ClientInvite, Lookup
 from upeer_server.tickets import open_client_ticket, open_device_ticket
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "host"))

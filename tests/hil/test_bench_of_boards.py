@@ -8,8 +8,9 @@ import threading
 
 import pytest
 
-from upeer_factory import audit, burn
-from upeer_factory.lane import LaneRun, Line
+from upeer_factory.board import burn
+from upeer_factory.pool import audit
+from upeer_factory.station.lane import LaneRun, Line
 
 
 def _flash(bench, *options):

@@ -16,7 +16,11 @@ RECORD = {
     "init_string": "BwAA",
     "setup_code": b"S" * 10,
 }
-_CORE = ("__init__.py", "compat.py", "errors.py", "crypto.py", "crypto_cpython.py")
+_CORE = (
+    "__init__.py",
+    *(f"base/{name}.py" for name in ("__init__", "compat", "errors")),
+    *(f"crypto/{name}.py" for name in ("__init__", "aead", "cpython")),
+)
 
 
 def small_project(folder, main="print('main runs')\n"):

@@ -3,8 +3,9 @@
 import sys
 from binascii import hexlify
 
-from upeer import crypto, noise, x25519
-from upeer.errors import CryptoError
+from upeer.base.errors import CryptoError
+from upeer.crypto import aead as crypto
+from upeer.crypto import noise, x25519
 
 
 class Seeded:

@@ -3,12 +3,12 @@
 import hashlib
 from typing import Any
 
-from upeer.clock import ticks_add, ticks_diff
-from upeer.control import Control
-from upeer.invite import lookup_token
-from upeer.login import Login, login_key
-from upeer.lookup import Answer, ClientInvite, Lookup
-from upeer.wire import ROLE_MASTER, ROLE_P2P
+from upeer.base.clock import ticks_add, ticks_diff
+from upeer.base.wire import ROLE_MASTER, ROLE_P2P
+from upeer.handshake.invite import lookup_token
+from upeer.signalling.control import Control
+from upeer.signalling.login import Login, login_key
+from upeer.signalling.lookup import Answer, ClientInvite, Lookup
 from upeer_server.config import Generation, MasterConfig, NodeConfig, ServerEntry
 from upeer_server.node import Node
 

@@ -96,7 +96,7 @@ def test_failure_is_one_line_and_a_code(monkeypatch, capsys, error, code, line):
 
 
 def test_protocol_error_is_expected(monkeypatch, capsys):
-    errors = pytest.importorskip("upeer.errors")
+    errors = pytest.importorskip("upeer.base.errors")
     assert _run_with(monkeypatch, errors.ProtocolError("bad packet")) == exit_codes.FAILURE
     assert capsys.readouterr().err == "upeer: bad packet\n"
 

@@ -55,7 +55,8 @@ def test_file_system_mounts_on_dirty_flash_and_holds_the_firmware(project, tmp_p
     files = _files(vfs, board.partitions["vfs"].size)
     assert set(files) == {
         "boot.py", "main.py", "lib/board.mpy", "lib/device/core.mpy", "lib/device/fctry.mpy", "lib/device/store.mpy",
-        "lib/upeer/__init__.mpy", "lib/upeer/compat.mpy", "lib/upeer/crypto.mpy", "lib/upeer/errors.mpy",
+        "lib/upeer/__init__.mpy", "lib/upeer/base/__init__.mpy", "lib/upeer/base/compat.mpy",
+        "lib/upeer/base/errors.mpy", "lib/upeer/crypto/__init__.mpy", "lib/upeer/crypto/aead.mpy",
     }  # fmt: skip
     assert files["lib/device/store.mpy"][:2] == b"M\x06" and files["main.py"] == b"print('main runs')\n"
 

@@ -17,9 +17,9 @@ from node_lab import (
     token,
 )
 
-from upeer.control import ALIVE_SIZE
-from upeer.login import BUSY, NO_ANSWER, Login
-from upeer.lookup import Answer
+from upeer.signalling.control import ALIVE_SIZE
+from upeer.signalling.login import BUSY, NO_ANSWER, Login
+from upeer.signalling.lookup import Answer
 from upeer_server.cookie import Cookies
 from upeer_server.limits import Buckets
 from upeer_server.relay import open_relay_ticket

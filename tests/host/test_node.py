@@ -5,9 +5,9 @@ import random
 import pytest
 from node_lab import CLIENT, DEVICE, DID, SERVER, UNIX, Identity, Lab, Random, generation, key, p2p_entry, token
 
-from upeer.crypto import Hmac
-from upeer.errors import LocalError
-from upeer.signalling import device_hello_key
+from upeer.base.errors import LocalError
+from upeer.crypto.aead import Hmac
+from upeer.signalling.question import device_hello_key
 from upeer_server.config import NodeConfig
 from upeer_server.hub import Hub
 from upeer_server.node import Node

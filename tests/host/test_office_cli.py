@@ -7,7 +7,7 @@ import stat
 import pytest
 from office_tools import upeer, upeer_json
 
-from upeer.initstring import open_init_string
+from upeer.signalling.initstring import open_init_string
 from upeer_board.fctry import parse_licence
 from upeer_office import platforms
 from upeer_office.licences import device_record

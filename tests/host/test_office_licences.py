@@ -7,8 +7,8 @@ import time
 import pytest
 from office_tools import make_office
 
-from upeer.crypto import derive
-from upeer.initstring import open_init_string
+from upeer.crypto.aead import derive
+from upeer.signalling.initstring import open_init_string
 from upeer_board.fctry import codec
 from upeer_office import bundle, exchange, names, platforms
 from upeer_office.errors import INTEGRITY, OfficeError

@@ -2,8 +2,8 @@
 
 import pytest
 
+from upeer.base.errors import LocalError
 from upeer.connect import parse_setup_code
-from upeer.errors import LocalError
 from upeer_office import names
 from upeer_office.errors import OfficeError
 

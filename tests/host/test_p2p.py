@@ -2,10 +2,10 @@
 
 from node_lab import CLIENT, DEVICE, DID, SERVER, Identity, Lab, events, generation, key, token
 
-from upeer import stun
-from upeer.login import REFUSED
-from upeer.lookup import DEVICE_GONE
-from upeer.wire import ROLE_P2P
+from upeer.base.wire import ROLE_P2P
+from upeer.signalling import stun
+from upeer.signalling.login import REFUSED
+from upeer.signalling.lookup import DEVICE_GONE
 from upeer_server.p2p import MAX_FORWARDS
 from upeer_server.tickets import DeviceTicket, seal_device_ticket
 

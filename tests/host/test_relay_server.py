@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from upeer.crypto import Aead, Hmac
-from upeer.errors import ProtocolError
-from upeer.relay import encode_join, parse_join_ok
+from upeer.base.errors import ProtocolError
+from upeer.crypto.aead import Aead, Hmac
+from upeer.session.relay_end import encode_join, parse_join_ok
 from upeer_server.config import ServerEntry
 from upeer_server.relay import Relay, RelayTicket, encode_join_ok, open_relay_ticket, parse_join, seal_relay_ticket
 

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from upeer.clock import ticks_add
+from upeer.base.clock import ticks_add
 from upeer_server.log import Log
 from upeer_server.pump import Pump, open_udp
 
@@ -92,7 +92,7 @@ def test_answer_that_cannot_be_sent_is_counted(echo):
 
 
 def test_timer_fires_after_a_datagram_set_it(echo):
-    from upeer.clock import ticks_ms
+    from upeer.base.clock import ticks_ms
 
     echo.due = ticks_add(ticks_ms(), 30)
     _run(echo, [b"x"])

@@ -8,7 +8,7 @@ from upeer_board import bundle, image
 from upeer_board.shorten import shorten
 
 COUNTER = """
-from upeer.compat import MICROPYTHON, const
+from upeer.base.compat import MICROPYTHON, const
 STEP = const(2)
 _LIMIT = const(STEP * 5)
 _TABLE = (1, 2)
@@ -81,8 +81,8 @@ def test_bundle_has_every_steady_module_and_stubs_for_them():
     assert sources["device/api.py"] == "from device.core import Device"
     for path in bundle.STEADY:
         assert f"'{bundle.module_name(path)}'" in sources[bundle.CORE]
-    assert "class Session" in sources[bundle.CORE] and "upeer.stream" not in sources["upeer/session.py"]
-    assert "_write_packet" in names["upeer/session.py"].values()
+    assert "class Session" in sources[bundle.CORE] and "upeer.session.stream" not in sources["upeer/session/session.py"]
+    assert "_write_packet" in names["upeer/session/session.py"].values()
 
 
 def test_two_steady_things_of_one_name_are_refused():

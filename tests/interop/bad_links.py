@@ -14,8 +14,9 @@ from unittest.mock import patch
 from board_lab import Lab
 from hop import Hop
 
-from upeer import answer, connect
-from upeer.path import HOST
+from upeer import connect
+from upeer.handshake import answer
+from upeer.session.paths import HOST
 
 # 5 % each way, and everything else that a network does to datagrams.
 BAD = {"loss": 0.05, "reorder": 0.05, "duplicate": 0.05, "delay_ms": 4, "jitter_ms": 4}

@@ -11,7 +11,7 @@ import pytest
 from board_heap import ROOMY
 from board_lab import Lab, echo
 
-from upeer.errors import RemoteError
+from upeer.base.errors import RemoteError
 from upeer_client import errors, files
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.usefixtures("micropython")]

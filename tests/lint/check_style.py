@@ -29,6 +29,8 @@ class Checker:
         self.check_programs(name, tree)
         if package in rules.LAYERS:
             self._check_layer(name, package, tree)
+        if package in rules.CHAPTERS:
+            self._check_chapter(name, package, tree)
         if package == "upeer":
             self._check_core(name, tree)
         if package in ("upeer", "device", "boot", "main") and name not in rules.NOT_ON_BOARD:
@@ -70,6 +72,18 @@ class Checker:
             if module.partition(".")[0] in others:
                 self._fault(name, line, f"{package} must not import {module}: imports go downward only")
 
+    def _check_chapter(self, name: str, package: str, tree: ast.Module) -> None:
+        """Check that a chapter imports chapters of lower floors only, and nothing that stands beside the chapters."""
+        floors = {chapter: floor for floor, row in enumerate(rules.CHAPTERS[package]) for chapter in row}
+        own = _chapter(name.removesuffix(".py").replace("/", "."))
+        if own not in floors:
+            return
+        for line, module in _imports(tree):
+            other = _chapter(module)
+            is_ours = module.partition(".")[0] == package
+            if is_ours and other != own and floors.get(other, len(floors)) >= floors[own]:
+                self._fault(name, line, f"{package}/{own} must not import {module}: it is not on a lower floor")
+
     def _check_core(self, name: str, tree: ast.Module) -> None:
         allowed = rules.CORE_IMPORTS | rules.CORE_EXTRA_IMPORTS.get(name, set()) | {"upeer"}
         for line, module in _imports(tree):
@@ -97,6 +111,11 @@ class Checker:
 
     def _fault(self, name: str, line: int, text: str) -> None:
         self.faults.append(f"{name}:{line}: {text}")
+
+
+def _chapter(module: str) -> str:
+    """Return the chapter of a module's dotted name: "session" of "upeer.session.stream"."""
+    return f"{module}.".split(".")[1]
 
 
 def _absent_feature(node: ast.AST, allowed: set[str]) -> str | None:

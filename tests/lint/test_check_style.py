@@ -16,9 +16,9 @@ def _faults(name, source):
 @pytest.mark.parametrize(
     ("name", "source", "fault"),
     [
-        ("upeer/wire.py", "import socket\n", "upeer/wire.py:1: the core must not import socket"),
-        ("upeer/wire.py", "import time\n", "upeer/wire.py:1: the core must not import time"),
-        ("upeer/wire.py", "def f():\n    print(1)\n", "upeer/wire.py:2: the core must not call print()"),
+        ("upeer/base/wire.py", "import socket\n", "upeer/base/wire.py:1: the core must not import socket"),
+        ("upeer/base/wire.py", "import time\n", "upeer/base/wire.py:1: the core must not import time"),
+        ("upeer/base/wire.py", "def f():\n    print(1)\n", "upeer/base/wire.py:2: the core must not call print()"),
         ("device/x.py", "from upeer_board import y\n", "device/x.py:1: device must not import upeer_board: imports"),
         ("device/x.py", "import typing\n", "device/x.py:1: MicroPython has no module typing"),
         ("device/x.py", "def f(n):\n    return n.bit_length()\n", "device/x.py:2: MicroPython has no n.bit_length"),
@@ -33,6 +33,22 @@ def test_fault_is_reported(name, source, fault):
     faults = _faults(name, source)
     assert len(faults) == 1
     assert faults[0].startswith(fault)
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [
+        ("upeer/base/clock.py", "upeer.crypto.aead"),
+        ("upeer/session/stream.py", "upeer.signalling.control"),
+        ("upeer/signalling/login.py", "upeer.endpoint"),
+        ("upeer_factory/pool/pool.py", "upeer_factory.station.lane"),
+    ],
+)
+def test_chapter_knows_only_those_below_it(name, module):
+    package, chapter, _ = name.split("/")
+    assert _faults(name, f"import {module}\n") == [
+        f"{name}:1: {package}/{chapter} must not import {module}: it is not on a lower floor"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +69,7 @@ def test_program_is_imported_nowhere(source, module):
 
 def test_clean_code_passes():
     source = 'class A:\n    def f(self, a, b, c, d, e):\n        """Docs.\n\n' + "        more\n" * 50 + '        """\n'
-    assert _faults("upeer/x.py", "import struct\nfrom upeer.compat import const\n" + source) == []
+    assert _faults("upeer/x.py", "import struct\nfrom upeer.base.compat import const\n" + source) == []
 
 
 def test_exception_covers_one_function_and_must_be_needed(monkeypatch):

@@ -21,7 +21,7 @@ from office_tools import make_office
 from python_device import PythonDevice
 
 import upeer_client
-from upeer.path import RELAY
+from upeer.session.paths import RELAY
 from upeer_board import image
 from upeer_board.boards import load_board
 from upeer_board.virtual import VirtualBoard

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from client_lab import Lab
 
+from upeer.base.wire import RELAYED
 from upeer.connect import Invitation
-from upeer.crypto import random_bytes
-from upeer.handshake import Params
-from upeer.wire import RELAYED
+from upeer.crypto.aead import random_bytes
+from upeer.handshake.messages import Params
 from upeer_client import errors, transport
 from upeer_client.store import Pair
 

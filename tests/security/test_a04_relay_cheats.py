@@ -3,7 +3,7 @@
 from meeting import App, Meeting
 from network import Address
 
-from upeer.path import PRFLX, RELAY
+from upeer.session.paths import PRFLX, RELAY
 
 SYMMETRIC = "symmetric"
 

@@ -12,7 +12,7 @@ from board_heap import HEAP
 from board_lab import Lab, echo
 from hop import Hop
 
-from upeer.wire import RELAYED
+from upeer.base.wire import RELAYED
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("micropython")]
 

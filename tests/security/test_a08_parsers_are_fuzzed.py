@@ -25,9 +25,9 @@ FILES = [
 # What has a parser's name and takes nothing from a stranger, or is reached behind a socket only.
 NO_PARSERS = {
     "upeer/aio.py": {"readinto", "read", "readexactly", "readline", "open"},  # the application's calls
-    "upeer/stream.py": {"read_into", "read"},
-    "upeer/pairs.py": {"open"},  # opens pairing
-    "upeer/registrar.py": {"receive_datagram", "handle_timer"},  # passes on to Login and Control
+    "upeer/session/stream.py": {"read_into", "read"},
+    "upeer/handshake/pairs.py": {"open"},  # opens pairing
+    "upeer/signalling/registrar.py": {"receive_datagram", "handle_timer"},  # passes on to Login and Control
     "upeer_server/admin.py": {"_receive"},  # bytes of a socket, by count
     "upeer_server/pump.py": {"open_udp", "received_buffer", "receive_datagram", "handle_timer"},
     "upeer_server/serve.py": {"_open", "_handle"},

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 from node_lab import DID, Identity, Lab, generation, token
 
-from upeer.login import NO_ANSWER
-from upeer.lookup import Lookup
+from upeer.signalling.login import NO_ANSWER
+from upeer.signalling.lookup import Lookup
 
 
 def _one_bit_off(value, bit):

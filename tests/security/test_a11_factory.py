@@ -5,8 +5,8 @@ import secrets
 import factory_lab
 import pytest
 
-from upeer.crypto import Hmac, derive
-from upeer_factory import prove
+from upeer.crypto.aead import Hmac, derive
+from upeer_factory.board import prove
 from upeer_factory.errors import FactoryError
 
 MAC = "02:75:70:00:00:01"

@@ -2,7 +2,7 @@
 
 from node_lab import CLIENT, DEVICE, DID, Identity, Lab, generation, token
 
-from upeer.login import REFUSED
+from upeer.signalling.login import REFUSED
 
 
 def test_a11_revoked_device_is_out_at_once_everywhere():

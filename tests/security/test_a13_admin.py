@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from upeer.crypto import Aead, derive
+from upeer.crypto.aead import Aead, derive
 from upeer_server.admin import AdminError, AdminListener, ask
 
 KEY = bytes(range(32))

@@ -11,7 +11,7 @@ import pytest
 from office_tools import make_office, upeer_json
 from server_tools import Identity, Server, free_port, log_in, next_alive, serving
 
-from upeer.wire import COOKIE
+from upeer.base.wire import COOKIE
 
 STUN_REQUEST = bytes.fromhex("000100002112a442") + bytes(12)
 SIZES = (1, 2, 20, 28, 64, 152, 300, 1200)

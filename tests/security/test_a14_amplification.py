@@ -6,7 +6,7 @@ from pathlib import Path
 
 from node_lab import CLIENT, DEVICE, DID, Lab, token
 
-from upeer import stun
+from upeer.signalling import stun
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors" / "signalling.json"
 VICTIM = ("192.0.2.200", 53)

@@ -12,9 +12,9 @@ from office_tools import make_office, upeer_json
 from server_tools import Identity, Server, free_port, log_in, next_alive, serving
 from strangers import Flood, resident_kb
 
-from upeer.crypto import Hmac
-from upeer.lookup import client_hello_key
-from upeer.wire import HELLO, ROLE_MASTER, header
+from upeer.base.wire import HELLO, ROLE_MASTER, header
+from upeer.crypto.aead import Hmac
+from upeer.signalling.lookup import client_hello_key
 
 _FLOOD_S = 2.0
 _PER_SECOND = 8000

@@ -5,8 +5,8 @@ import random
 import pytest
 from node_lab import CLIENT, DEVICE, DID, SERVER, Identity, Lab, generation, token
 
-from upeer.login import Login
-from upeer.lookup import ClientInvite
+from upeer.signalling.login import Login
+from upeer.signalling.lookup import ClientInvite
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def no_curve(monkeypatch):
         raise AssertionError("curve operation for a stranger")
 
     def arm():
-        monkeypatch.setattr("upeer.x25519.shared_secret", fail)
+        monkeypatch.setattr("upeer.crypto.x25519.shared_secret", fail)
         monkeypatch.setattr("upeer_server.master.public_key", fail)
 
     return arm

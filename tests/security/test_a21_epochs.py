@@ -4,8 +4,8 @@ from contextlib import suppress
 
 from node_lab import DEVICE, DID, SERVER, UNIX, Identity, Lab, Random, generation, key
 
-from upeer.login import REFUSED, Login
-from upeer.wire import LOGIN_BEHIND, LOGIN_NO
+from upeer.base.wire import LOGIN_BEHIND, LOGIN_NO
+from upeer.signalling.login import REFUSED, Login
 from upeer_server.hub import Hub
 from upeer_server.master import Master
 from upeer_server.tickets import DeviceTicket, seal_device_ticket

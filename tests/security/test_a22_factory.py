@@ -14,8 +14,8 @@ from secret_search import Watcher, forms, leaks, setup_code_forms
 from upeer_board import fctry, image
 from upeer_board.boards import load_board
 from upeer_board.virtual import VirtualBoard
-from upeer_factory import audit
-from upeer_factory.targets import secret_file
+from upeer_factory.board.targets import secret_file
+from upeer_factory.pool import audit
 from upeer_office import names
 
 
@@ -74,7 +74,7 @@ def test_a_run_with_everything_on_shows_no_secret(line, tmp_path):
 
 def test_exports_and_records_show_no_secret(line, tmp_path):
     board = factory_lab.FileBoard(tmp_path / "one", factory_lab.mac_of(1))
-    from upeer_factory.burn import Burner, Options
+    from upeer_factory.board.burn import Burner, Options
 
     Burner(board, line.pool, Options(selftest={})).run()
     options = ("--pool", line.url, "--station-key", line.key_file)

@@ -2,7 +2,7 @@
 
 from node_lab import DEVICE, DID, OTHER_DID, SERVER, Identity, Lab, generation, key, token
 
-from upeer.login import NO_ANSWER, REFUSED, login_key
+from upeer.signalling.login import NO_ANSWER, REFUSED, login_key
 
 THIEF = ("192.0.2.66", 6666)
 

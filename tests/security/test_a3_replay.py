@@ -2,7 +2,7 @@
 
 from node_lab import CLIENT, DEVICE, DID, SERVER, Identity, Lab, events, generation, token
 
-from upeer.login import Login
+from upeer.signalling.login import Login
 
 THIEF = ("192.0.2.66", 6666)
 

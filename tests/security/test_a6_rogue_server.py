@@ -2,8 +2,8 @@
 
 from node_lab import DID, SERVER, Identity, Lab, generation, key, token
 
-from upeer.login import NO_ANSWER, REFUSED, Login, login_key
-from upeer.lookup import Lookup
+from upeer.signalling.login import NO_ANSWER, REFUSED, Login, login_key
+from upeer.signalling.lookup import Lookup
 
 
 def _rogue():

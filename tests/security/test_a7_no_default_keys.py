@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 from node_lab import DID, SERVER, UNIX, Identity, Lab, Random, Verifiers, generation, key, p2p_entry, relay_entry, token
 
-from upeer.control import Control
-from upeer.errors import LocalError
-from upeer.login import REFUSED, Login
-from upeer.lookup import ClientInvite, Lookup
+from upeer.base.errors import LocalError
+from upeer.signalling.control import Control
+from upeer.signalling.login import REFUSED, Login
+from upeer.signalling.lookup import ClientInvite, Lookup
 from upeer_server.config import MasterConfig, NodeConfig
 from upeer_server.node import Node
 

@@ -17,10 +17,10 @@ from board_heap import ROOMY
 from board_lab import Lab, echo
 from strangers import Flood, Spoofer, resident_kb
 
+from upeer.base.wire import LAN_PORT
 from upeer.connect import encode_lan_invite, parse_lan_answer
-from upeer.crypto import random_bytes
-from upeer.invite import lan_key, session_psk
-from upeer.wire import LAN_PORT
+from upeer.crypto.aead import random_bytes
+from upeer.handshake.invite import lan_key, session_psk
 from upeer_client import errors
 
 # Serial: the rates are meant for a board that has the machine for itself.

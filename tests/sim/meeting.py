@@ -9,14 +9,14 @@ from typing import Any
 
 from network import Address, Link, Network, Node
 
-from upeer.clock import earlier
+from upeer.base.clock import earlier
+from upeer.base.wire import pack_address, unpack_address
 from upeer.connect import ALL, ClientEndpoint
+from upeer.crypto.x25519 import key_pair, shared_secret
 from upeer.endpoint import FROM_SERVER, Endpoint
-from upeer.invite import prologue
-from upeer.path import HOST, SRFLX
-from upeer.session import EVENT_CLOSED
-from upeer.wire import pack_address, unpack_address
-from upeer.x25519 import key_pair, shared_secret
+from upeer.handshake.invite import prologue
+from upeer.session.paths import HOST, SRFLX
+from upeer.session.session import EVENT_CLOSED
 from upeer_server.config import ServerEntry
 from upeer_server.relay import Relay, RelayTicket, seal_relay_ticket
 

@@ -20,7 +20,7 @@ import nat_kinds as kinds
 from link import Link
 from nat_box import Address, NatBox
 
-from upeer.clock import ticks_diff
+from upeer.base.clock import ticks_diff
 
 __all__ = ["Address", "Link", "NatBox", "Network", "Node", "SimulationError"]
 

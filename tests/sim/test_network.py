@@ -7,7 +7,7 @@ import nat_kinds as kinds
 import pytest
 from network import Address, Link, NatBox, Network, Node, SimulationError
 
-from upeer.clock import ticks_add, ticks_diff
+from upeer.base.clock import ticks_add, ticks_diff
 
 
 class Socket:

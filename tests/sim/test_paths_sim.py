@@ -6,7 +6,7 @@ from meeting import Meeting
 from network import Address
 
 from upeer.connect import DIRECT_ONLY, LAN_ONLY, RELAY_ONLY
-from upeer.path import HOST, PRFLX, RELAY, SRFLX
+from upeer.session.paths import HOST, PRFLX, RELAY, SRFLX
 
 DIRECT = {HOST, SRFLX, PRFLX}
 ALL_PAIRS = [(client, device) for client in kinds.ALL_KINDS for device in kinds.ALL_KINDS]

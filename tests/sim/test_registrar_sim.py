@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from node_lab import DEVICE, START, UNIX, Identity, Random, Verifiers, generation, key, p2p_entry, relay_entry
 
-from upeer import enrol
-from upeer.clock import ticks_add, ticks_diff
-from upeer.registrar import Registrar
-from upeer.wire import ROLE_MASTER, ROLE_P2P
+from upeer.base.clock import ticks_add, ticks_diff
+from upeer.base.wire import ROLE_MASTER, ROLE_P2P
+from upeer.signalling import enrol
+from upeer.signalling.registrar import Registrar
 from upeer_server.config import MasterConfig, NodeConfig
 from upeer_server.node import Node
 

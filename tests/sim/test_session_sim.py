@@ -6,8 +6,8 @@ import random
 import pytest
 from network import Address, Link, Network, Node
 
-from upeer.path import HOST, SRFLX, Paths
-from upeer.session import EVENT_CLOSED, Session
+from upeer.session.paths import HOST, SRFLX, Paths
+from upeer.session.session import EVENT_CLOSED, Session
 
 KEYS = (b"\x11" * 32, b"\x22" * 32)
 DEVICE = (16384, 8192, 1200, 60)

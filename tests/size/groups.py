@@ -7,14 +7,14 @@ LOADED_LIMIT = 40 * 1024  # bytes of .mpy; code takes about 1.7 times as much RA
 
 # Loaded for a while and dropped when done, or loaded only on request.
 PASSING = {
-    "upeer/answer.py",  # these down to x25519: device/late.py drops them after a login, a handshake, a request
-    "upeer/enrol.py",
-    "upeer/handshake.py",
-    "upeer/invite.py",
-    "upeer/lan.py",
-    "upeer/noise.py",
-    "upeer/pairs.py",
-    "upeer/x25519.py",
+    "upeer/handshake/answer.py",  # these down to wifi: device/late.py drops them when they are done
+    "upeer/signalling/enrol.py",
+    "upeer/handshake/messages.py",
+    "upeer/handshake/invite.py",
+    "upeer/handshake/lan.py",
+    "upeer/crypto/noise.py",
+    "upeer/handshake/pairs.py",
+    "upeer/crypto/x25519.py",
     "device/commands.py",
     "device/curve.py",
     "device/invites.py",
@@ -24,12 +24,12 @@ PASSING = {
     "device/startup.py",
     "device/store.py",
     "device/wifi.py",
-    "upeer/initstring.py",  # read once at the start
-    "upeer/login.py",  # loaded for a login, dropped after it
-    "upeer/mtu.py",  # only where both ends allow packets over 1200 bytes
-    "upeer/pacing.py",  # only where windows are large
-    "upeer/stats.py",  # loaded when asked for
-    "upeer/signalling.py",  # questions to a server: login only
+    "upeer/signalling/initstring.py",  # read once at the start
+    "upeer/signalling/login.py",  # loaded for a login, dropped after it
+    "upeer/session/mtu.py",  # only where both ends allow packets over 1200 bytes
+    "upeer/session/pacing.py",  # only where windows are large
+    "upeer/session/stats.py",  # loaded when asked for
+    "upeer/signalling/question.py",  # questions to a server: login only
     "device/fctry.py",  # the licence is read once at the start
     "device/prove.py",  # the production line's, through the raw REPL
     "device/selftest.py",  # likewise
@@ -39,8 +39,8 @@ PASSING = {
 
 # The client's or the host's half: a device never imports it.
 HOST_HALF = {
-    "upeer/crypto_cpython.py",
+    "upeer/crypto/cpython.py",
     "upeer/connect.py",
-    "upeer/lookup.py",
-    "upeer/stun.py",
+    "upeer/signalling/lookup.py",
+    "upeer/signalling/stun.py",
 }

@@ -69,9 +69,7 @@ class Lab:
     def config(self) -> upeer_client.Config:
         """Return what a client of this platform ships with."""
         document = client_config(load_platform(self.platform))
-        return upeer_client.Config.open(
-            document["key_id"], bytes.fromhex(document["p2p_key"]), document["init_string"]
-        )
+        return upeer_client.Config.open(document["key_id"], bytes.fromhex(document["p2p_key"]), document["init_string"])
 
     def client(self, name: str = "client", limits: upeer_client.Limits = LIMITS) -> upeer_client.Client:
         """Return a client with pairs of its own."""

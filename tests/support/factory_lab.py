@@ -7,12 +7,12 @@ from pathlib import Path
 
 from office_tools import make_office
 
-from upeer.crypto import Hmac, derive
+from upeer.crypto.aead import Hmac, derive
 from upeer_board import fctry
-from upeer_factory import stock
-from upeer_factory.audit import Actor
-from upeer_factory.keys import OfficeKey, make_station_key, read_station_key
-from upeer_factory.pool import Pool
+from upeer_factory.pool import stock
+from upeer_factory.pool.audit import Actor
+from upeer_factory.pool.keys import OfficeKey, make_station_key, read_station_key
+from upeer_factory.pool.pool import Pool
 from upeer_office.licences import Licence
 from upeer_office.platforms import read_office_key
 

@@ -63,8 +63,8 @@ def firmware_sources() -> dict[str, Path]:
 
 
 def tests_sources(folder: Path) -> dict[str, Path]:
-    """Return the Python files that stand directly in a folder of tests."""
-    return {path.name: path for path in sorted(folder.glob("*.py")) if path.name not in _NOT_FOR_BOARDS}
+    """Return the Python files of a folder of tests and of those in it, by their names alone."""
+    return {path.name: path for path in sorted(folder.rglob("*.py")) if path.name not in _NOT_FOR_BOARDS}
 
 
 def build_tree(firmware: Mapping[str, Path], tests: Mapping[str, Path]) -> Path:

@@ -14,19 +14,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from upeer import aio, enrol
-from upeer.clock import ticks_ms
-from upeer.crypto import random_bytes
+from upeer import aio
+from upeer.base.clock import ticks_ms
+from upeer.base.errors import LocalError, ProtocolError
+from upeer.base.wire import LAN_INVITE, LAN_PORT, RELAYED, ROLE_P2P
+from upeer.crypto.aead import random_bytes
+from upeer.crypto.x25519 import key_pair, shared_secret
 from upeer.endpoint import FROM_LAN, FROM_SERVER, Endpoint
-from upeer.errors import LocalError, ProtocolError
-from upeer.initstring import open_init_string
-from upeer.invite import pair_key, prologue, session_psk, setup_key
-from upeer.lan import LanInvite, encode_answer
-from upeer.pairs import OWNER, SETUP, Pairs
-from upeer.path import HOST, SRFLX
-from upeer.registrar import Registrar
-from upeer.wire import LAN_INVITE, LAN_PORT, RELAYED, ROLE_P2P
-from upeer.x25519 import key_pair, shared_secret
+from upeer.handshake.invite import pair_key, prologue, session_psk, setup_key
+from upeer.handshake.lan import LanInvite, encode_answer
+from upeer.handshake.pairs import OWNER, SETUP, Pairs
+from upeer.session.paths import HOST, SRFLX
+from upeer.signalling import enrol
+from upeer.signalling.initstring import open_init_string
+from upeer.signalling.registrar import Registrar
 from upeer_client.transport import Transport, open_socket
 
 Service = Callable[[Any], Awaitable[None]]

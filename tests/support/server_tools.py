@@ -13,10 +13,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from upeer.clock import ticks_ms
-from upeer.control import Control
-from upeer.login import Login, login_key
-from upeer.wire import ROLE_MASTER
+from upeer.base.clock import ticks_ms
+from upeer.base.wire import ROLE_MASTER
+from upeer.signalling.control import Control
+from upeer.signalling.login import Login, login_key
 
 _END_TIME_OUT_S = 60
 _LOGIN_TIME_OUT_S = 60

@@ -1,7 +1,7 @@
-"""Write invite.json: known answers for upeer.invite, upeer.lan and upeer.relay, made without any of upeer.
+"""Write invite.json: known answers for invite and lan of upeer.handshake and relay_end of upeer.session.
 
-Handshakes by the package noiseprotocol, the rest by hmac and `cryptography`, as in make_noise.py. Run it again only to
-add cases.
+They are made without any of upeer: handshakes by the package noiseprotocol, the rest by hmac and `cryptography`, as in
+make_noise.py. Run it again only to add cases.
 """
 
 import hashlib

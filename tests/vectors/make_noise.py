@@ -1,4 +1,4 @@
-"""Write noise.json: known answers for upeer.noise from an independent implementation.
+"""Write noise.json: known answers for upeer.crypto.noise from an independent implementation.
 
 The handshakes are those of the PyPI package noiseprotocol; the cipher A128CBCHS256 is written here from RFC 7518 5.2 on
 top of `cryptography`. Nothing of upeer is imported. Run it again only to add cases.

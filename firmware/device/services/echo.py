@@ -1,6 +1,6 @@
 """Sends back what it receives: a test of the way between two ends."""
 
-from upeer.compat import const
+from upeer.base.compat import const
 
 _SIZE = const(1024)
 

@@ -10,7 +10,7 @@ import os
 from binascii import hexlify
 from hashlib import sha256
 
-from upeer.compat import const
+from upeer.base.compat import const
 
 ROOT = "/files"
 _SIZE = const(1024)

@@ -5,7 +5,7 @@
 
 import sys
 
-from upeer.session import Session
+from upeer.session.session import Session
 
 _KEYS = (b"\x01" * 32, b"\x02" * 32)
 _LIMITS = (16384, 8192, 1200, 30)

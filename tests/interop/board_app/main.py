@@ -3,7 +3,7 @@
 import asyncio
 
 from device.api import Device
-from upeer.errors import LocalError, ProtocolError
+from upeer.base.errors import LocalError, ProtocolError
 
 device = Device()
 counted = []

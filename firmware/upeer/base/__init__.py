@@ -1,0 +1,1 @@
+"""What every chapter uses, and nothing of the protocol: time, errors, wire formats."""

@@ -1,0 +1,1 @@
+"""Primitives, on both interpreters: AEAD, HKDF, X25519, Noise."""

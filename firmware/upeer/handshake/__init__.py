@@ -1,0 +1,1 @@
+"""How two ends meet: pairs, invites, handshake messages."""

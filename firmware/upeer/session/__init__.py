@@ -1,0 +1,1 @@
+"""Two ends: packets, streams, loss recovery, paths."""

@@ -1,0 +1,90 @@
+"""Packet numbers that came: replays are told from new ones, and what asks for it is acknowledged. Protocol 7.1, 7.5."""
+
+from upeer.base.clock import ticks_add, ticks_diff
+from upeer.base.compat import const
+from upeer.base.ranges import Ranges
+from upeer.base.varint import put_varint
+
+_ACK_DELAY_MS = const(25)
+_KEPT_RANGES = const(32)  # so that any of the last 64 packets may be missing
+_SENT_RANGES = const(32)  # twice the number of ranges beside the topmost one
+_FEW_RANGES = const(8)
+_SPAN = const(2048)  # packets below the largest that are worth telling once more
+_ACK = const(0x02)
+
+
+class Acks:
+    """`deadline` is when an ACK has to go out, None if nothing is to be acknowledged."""
+
+    def __init__(self):
+        self.deadline = None
+        self._received = Ranges()
+        self._expected = 0  # packet number after the largest
+        self._floor = 0  # packet numbers below are as good as received
+        self._largest_time = 0
+        self._count = 0
+
+    def number(self, buf) -> int:
+        """Return the whole number of the packet buf (RFC 9000 A.3), -1 if that packet came before or is too old."""
+        high = buf[4] << 8 | buf[5]
+        low = buf[6] << 8 | buf[7]
+        expected = self._expected
+        number = high << 16 | low if high < 0x2000 else -1
+        if number < 0 or expected > 0x1FFFFFFF:  # else small ints all the way
+            number = expected >> 32 << 32 | high << 16 | low
+            if number <= expected - 0x80000000:
+                number += 0x100000000
+            elif number > expected + 0x80000000 and number >= 0x100000000:
+                number -= 0x100000000
+        if number < expected and (number < self._floor or self._received.has(number)):
+            return -1
+        return number
+
+    def on_received(self, number: int, eliciting: bool, now: int) -> None:
+        """Note a packet; acknowledge every second one that asks for it, at once the first and what is out of order."""
+        bounds = self._received.bounds
+        if bounds and bounds[-1] == number:
+            bounds[-1] = number + 1
+        else:
+            self._received.add(number, number + 1)
+            self._floor = max(self._floor, self._received.limit(_KEPT_RANGES))
+            self._count += 1
+        if number >= self._expected:
+            self._expected = number + 1
+            self._largest_time = now
+        if eliciting:
+            self._count += 1
+            if self._count > 1:
+                self.deadline = now
+            elif self.deadline is None:
+                self.deadline = ticks_add(now, _ACK_DELAY_MS)
+
+    def write(self, view, pos: int, is_short, now: int) -> int:
+        """Write an ACK if something is to be acknowledged, 52 or 148 bytes at most; return the position behind it."""
+        if self.deadline is None:
+            return pos
+        bounds = self._received.bounds
+        top = len(bounds) - 1
+        low = max(top - (_FEW_RANGES if is_short else _SENT_RANGES), 1)
+        while bounds[low] < bounds[top] - _SPAN:
+            low += 2
+        view[pos] = _ACK
+        pos = put_varint(view, pos + 1, bounds[top] - 1)
+        pos = put_varint(view, pos, max(ticks_diff(now, self._largest_time), 0))
+        view[pos] = top - low >> 1
+        pos += 1
+        while True:
+            pos = put_varint(view, pos, bounds[top] - bounds[top - 1] - 1)
+            if top == low:
+                return pos
+            pos = put_varint(view, pos, bounds[top - 1] - bounds[top - 2] - 1)
+            top -= 2
+
+    def is_due(self, now: int) -> bool:
+        """Return whether an ACK may no longer wait for company."""
+        return self.deadline is not None and ticks_diff(self.deadline, now) <= 0
+
+    def on_sent(self) -> None:
+        """Note that all is acknowledged."""
+        self.deadline = None
+        self._count = 0

@@ -1,0 +1,374 @@
+"""A session between two ends: docs/protocol.md chapter 7. Packets in and out, acknowledgements, close.
+
+    0x40 (8) | connection_id (24) | packet_number (32) | IV (128) | sealed frames | tag (128)
+
+Sans-IO; the doors are `receive_packet`, `write_datagram`, `timer`, `handle_timer` and `next_event`. A packet costs no
+allocation beside what `crypto`, `stream` and events name, but for views when the caller's buffer changes.
+"""
+
+from struct import pack_into
+
+from upeer.base.clock import earlier, ticks_add, ticks_diff
+from upeer.base.compat import const
+from upeer.base.errors import RemoteError
+from upeer.base.varint import encode
+from upeer.crypto.aead import Aead
+from upeer.session.acks import Acks
+from upeer.session.content import Content
+from upeer.session.frames import FrameReader
+from upeer.session.recovery import Recovery
+
+EVENT_STREAM_OPENED = const(0)
+EVENT_READABLE = const(1)
+EVENT_WRITABLE = const(2)
+EVENT_DATAGRAM = const(3)
+EVENT_PATH = const(4)
+EVENT_COMMAND = const(5)
+EVENT_ANSWER = const(6)
+EVENT_CLOSED = const(7)
+
+_PACKET_SIZE = const(1200)
+_BODY = const(32)  # where the plaintext starts in the buffer of write_datagram: relay prefix 8, header 8, IV 16
+_OVERHEAD = const(48)  # of a packet beside its padded plaintext: those and the tag
+_SMALLEST = const(56)
+_CLOSE_TRIES = const(3)
+_MOST_PACKETS = const(4096)
+_FEWEST_PACKETS = const(32)
+
+_PROTOCOL_ERROR = const(2)
+_IDLE = const(4)
+_INTERNAL = const(1)
+_LAST_NUMBER = const(0xFFF00000)  # only 32 bits are authenticated: the session ends before they come again
+
+_PING = const(0x01)
+_CHALLENGE = const(0x1A)
+_RESPONSE = const(0x1B)
+_CLOSE = const(0x1C)
+_DATAGRAM = const(0x30)
+
+# What a packet carried beside stream data; the lowest as in `pending`.
+_MAXIMA_BITS = const(0x1FF)
+_OUTBOX_BIT = const(0x200)
+_PROBE_BIT = const(0x800)
+
+_PATH_FLAG = const(0x2000000)
+
+_OPEN = const(0)
+_FLUSHING = const(1)  # our close waits until all is delivered
+_CLOSING = const(2)  # CLOSE is sent, and again to late packets
+_CLOSED = const(3)
+
+
+class Session(Content):
+    """One end. `paths` is a `path.Paths`; keys are of 32 bytes.
+
+    params: two tuples (max_data, max_channel_data, max_datagram, idle_timeout_s), our limits and the peer's. Ours are
+    the sizes of buffers: max_channel_data each way for a channel in use. `send_path`: of the packet written last.
+    """
+
+    exporter: bytes  # these four are the endpoint's
+    user: tuple
+    number: int
+    give_up: int
+
+    def __init__(self, is_client, connection_id, peer_id, seal_key, open_key, paths, params, now):
+        ours, theirs = params
+        records = _FEWEST_PACKETS
+        while records < _MOST_PACKETS and records * 512 < ours[0]:
+            records <<= 1
+        super().__init__(records >> 3, ours, theirs)
+        self.connection_id = connection_id
+        self.send_path = None
+        self.duplicates = 0
+        self.packets_in = self.packets_out = 0
+        self.bytes_in = self.bytes_out = 0
+        self.recovery = Recovery(self, records, _PACKET_SIZE)
+        self._peer_id = bytes(peer_id)
+        self._sealer = Aead(seal_key)
+        self._opener = Aead(open_key)
+        self.paths = paths
+        self._path_changes = paths.changes
+        self._path = None  # of the packet being read
+        self._idle_ms = 1000 * min(ours[3], theirs[3])
+        self._heard = self._now = now
+        self._state = _OPEN
+        self.is_closed = False
+        self._close_args = (0, "")
+        self._close_frame = b""
+        self._close_is_due = False
+        self._close_left = _CLOSE_TRIES
+        self._deadline = None
+        self._reader = FrameReader(self)
+        self._acks = Acks()
+        self._in = self._out = None
+        self._out_view = self._out_packet = self._in_view
+        self._carried = 0
+        self._carried_stream = None
+        self._mtu = None
+        if min(ours[2], theirs[2]) > _PACKET_SIZE:
+            from upeer.session.mtu import MtuSearch
+
+            self._mtu = MtuSearch(min(ours[2], theirs[2]))
+
+    # packets in
+
+    def receive_packet(self, buf, size: int, addr, tag, now: int) -> bool:
+        """Take the packet buf[:size], which is decrypted in place; return whether it was authentic and new.
+
+        `addr` and `tag` (of the relay, or None) are where it came from. Never raises for what is in it.
+        """
+        if size < _SMALLEST or buf[0] != 0x40 or self._state == _CLOSED:
+            self.dropped += 1
+            return False
+        number = self._acks.number(buf)
+        if number < 0:
+            self.duplicates += 1
+            return False
+        end = self._opener.open_packet(buf, 8, size)
+        if end < 0:
+            self.dropped += 1
+            return False
+        self._now = self._heard = now
+        self.packets_in += 1
+        self.bytes_in += size
+        if self._state == _CLOSING:  # a late packet is answered by CLOSE, CLOSE by nothing
+            self._close_is_due = True
+            if buf[24] == _CLOSE:
+                self._end(_CLOSED, 0, "")
+            return True
+        if buf is not self._in:
+            self._in = buf
+            self._in_view = memoryview(buf)
+        self._path = self.paths.on_packet(addr, tag, now)
+        kept = len(self._datagrams_in)
+        eliciting = False
+        try:
+            eliciting = self._reader.read(buf, 24, end)
+        except MemoryError:  # as if it had not come: it will come again
+            self._datagrams_in = self._datagrams_in[:kept]
+            self.dropped += 1
+            return False
+        except RemoteError as error:
+            self.abort(error.code, error.reason)
+        except (IndexError, ValueError):
+            self.abort(_PROTOCOL_ERROR, "frame")
+        self._acks.on_received(number, eliciting, now)
+        return True
+
+    # frames in, called by the reader
+
+    def handle_ack(self, highs, lows, count: int, delay_ms: int) -> None:
+        """Handle an ACK."""
+        if self.recovery.on_ack(highs, lows, count, delay_ms, self._now):
+            self.paths.on_progress(self._now)
+
+    def handle_frame(self, kind: int, fields: list) -> None:
+        """Handle any other frame."""
+        if kind == _CHALLENGE:
+            self.paths.on_challenge(self._path, fields[0], self._now)
+        elif kind == _RESPONSE:
+            self.paths.on_response(self._path, fields[0], fields[1], self._now)
+        elif kind == _CLOSE:
+            self._end(_CLOSED, fields[0], fields[1].decode())
+        elif kind >= _DATAGRAM:
+            self._on_message(kind, fields)
+        else:
+            self._on_stream_frame(kind, fields)
+
+    # packets out
+
+    def write_datagram(self, buf, now: int) -> int:
+        """Write the next packet to buf[8:] and return its size, 0 if there is nothing to send now.
+
+        `buf` (bytearray, larger than max_datagram by 8) should be the same every time. See `send_path`.
+        """
+        self._now = now
+        if buf is not self._out:
+            self._out = buf
+            self._out_view = memoryview(buf)
+            self._out_packet = self._out_view[8:]
+        paths = self.paths
+        if self._state:
+            if self._state == _FLUSHING and self._is_flushed():
+                self._end(_CLOSING, *self._close_args)
+            if self._state >= _CLOSING:
+                return self._write_close()
+        path = paths.next_probe(now)
+        if path is not None:
+            pos = paths.write_frames(path, buf, _BODY, now)
+            if pos > _BODY:
+                self.send_path = path
+                return self._seal(pos)
+        self.send_path = path = paths.active
+        if self._path_changes != paths.changes:
+            self._on_path_change(path)
+        return 0 if path is None else self._write_packet(now)
+
+    def _write_packet(self, now: int) -> int:
+        recovery = self.recovery
+        stream = self._next_stream()
+        is_due = self._acks.is_due(now)
+        has_room = False
+        if stream or self.pending or self._outbox or recovery.probes or (self._mtu and self._mtu.size):
+            has_room = recovery.has_room(now)
+        if not (is_due or has_room or recovery.probes):
+            return 0
+        view = self._out_view
+        pos = start = self._acks.write(view, _BODY, self._outbox, now)
+        if has_room:
+            pos = self._write_frames(view, start, stream)
+        elif recovery.probes:  # no record is free: a PING without one; its ACK frees the others
+            recovery.probes = 0
+            view[start] = _PING
+            return self._seal(start + 1)
+        if pos == start and not is_due:
+            return 0
+        self._acks.on_sent()
+        number = recovery.next_number
+        size = self._seal(pos)
+        if pos > start:
+            recovery.on_sent(number, size, self._carried, self._carried_stream, now)
+        return size
+
+    def _write_frames(self, view, start: int, stream) -> int:
+        """Write what will be acknowledged, most urgent first; note in _carried and _carried_stream what that is."""
+        pos = start
+        self._carried_stream = None
+        if self._mtu is not None and self._mtu.size:
+            self._carried = _PROBE_BIT
+            return self._mtu.write(view, pos)
+        self._carried = 0
+        end = _BODY - 1 + ((self.recovery.packet_size - _OVERHEAD) & ~15)
+        if self.pending:
+            self._carried = self.pending & _MAXIMA_BITS
+            pos = self._write_pending(view, pos)
+        if self._outbox:
+            after = self._write_outbox(view, pos, end, self.recovery.next_number)
+            if after > pos:
+                self._carried |= _OUTBOX_BIT
+                pos = after
+        if stream is not None:
+            sent = stream.next
+            after = stream.write_frame(view, pos, end, self._credit)
+            if after > pos:
+                self._credit -= stream.next - sent
+                self._carried_stream = stream
+                return after
+        if pos == start and self.recovery.probes:
+            view[pos] = _PING
+            pos += 1
+        return pos
+
+    def _seal(self, pos: int) -> int:
+        """Seal the packet whose plaintext ends at `pos`, with the next packet number; return its size."""
+        number = self.recovery.next_number
+        self.recovery.next_number = number + 1
+        pack_into(">B3sHH", self._out_view, 8, 0x40, self._peer_id, number >> 16 & 0xFFFF, number & 0xFFFF)
+        size = self._sealer.seal_packet(self._out_packet, 8, pos - 8, number)
+        self.packets_out += 1
+        self.bytes_out += size
+        return size
+
+    def on_delivery(self, carried: int, number: int, is_acked: bool) -> None:
+        """Handle the fate of what a packet carried beside stream data. Called by recovery."""
+        if carried & _OUTBOX_BIT:
+            self._on_outbox(number, is_acked)
+        if carried & _PROBE_BIT:
+            self._mtu.on_result(is_acked, self.recovery)
+        elif not is_acked:
+            self.pending |= carried & _MAXIMA_BITS
+
+    def _on_path_change(self, path) -> None:
+        self._path_changes = self.paths.changes
+        self.flags |= _PATH_FLAG
+        if path is not None:
+            if self._mtu is not None:
+                self._mtu.restart(self.recovery)
+            self.recovery.on_path_change(path.rtt_ms)
+
+    # time
+
+    def timer(self):
+        """Return when `handle_timer` is due, in ticks, or None."""
+        if self._state >= _CLOSING:
+            return self._deadline
+        recovery = self.recovery
+        deadline = earlier(ticks_add(self._heard, self._idle_ms), self.paths.timer())
+        if self.paths.active is None:  # nothing but path frames can be sent
+            return deadline
+        deadline = earlier(deadline, earlier(self._acks.deadline, recovery.timer()))
+        return earlier(deadline, recovery.pacer.deadline) if recovery.pacer else deadline
+
+    def handle_timer(self, now: int) -> None:
+        """Do what is due. Afterwards there may be datagrams to write."""
+        self._now = now
+        if self._state >= _CLOSING:
+            if self._deadline is not None and ticks_diff(self._deadline, now) <= 0:
+                self._repeat_close()
+        elif ticks_diff(now, self._heard) >= self._idle_ms:
+            self._end(_CLOSED, _IDLE, "idle")
+        elif self.recovery.next_number > _LAST_NUMBER:
+            self.abort(_INTERNAL, "packet numbers used up")
+        else:
+            self.paths.handle_timer(now)
+            if self.recovery.pacer:
+                self.recovery.pacer.deadline = None
+            if self.recovery.handle_timer(now):
+                self.paths.on_pto(self.recovery.pto_count, now)
+
+    # the application's side; more of it in Content
+
+    def stats(self) -> dict:
+        """Return counters, times in ms and sizes in bytes."""
+        from upeer.session.stats import session_stats
+
+        return session_stats(self)
+
+    # close
+
+    def close(self, code: int = 0, reason: str = "") -> None:
+        """Close once the peer has all that was written; `abort` does not wait."""
+        if self._state == _OPEN:
+            self._state = _FLUSHING
+            self.is_open = False
+            self._close_args = (code, reason)
+
+    def abort(self, code: int = 0, reason: str = "") -> None:
+        """Close now and drop what is not delivered."""
+        if self._state < _CLOSING:
+            self._end(_CLOSING, code, reason)
+
+    def _is_flushed(self) -> bool:
+        for stream in self._streams:
+            if stream.unacked or 0 < stream.fin < 3:
+                return False
+        return not self._outbox
+
+    def _end(self, state: int, code: int, reason: str) -> None:
+        if self._state < _CLOSING:
+            self._inbox.append((EVENT_CLOSED, code, reason))
+        self._state = state
+        self.is_open = False
+        self.is_closed = state == _CLOSED
+        self._deadline = None
+        if state == _CLOSING:
+            self._close_frame = encode(_CLOSE, code, reason.encode())
+            self._repeat_close()
+
+    def _repeat_close(self) -> None:
+        if not self._close_left:
+            self._end(_CLOSED, 0, "")
+            return
+        self._close_left -= 1
+        self._close_is_due = True
+        self._deadline = ticks_add(self._now, self.recovery.pto())
+
+    def _write_close(self) -> int:
+        path = self.paths.active or self.send_path
+        if self._state == _CLOSED or not self._close_is_due or path is None:
+            return 0
+        self._close_is_due = False
+        self.send_path = path
+        end = _BODY + len(self._close_frame)
+        self._out_view[_BODY:end] = self._close_frame
+        return self._seal(end)

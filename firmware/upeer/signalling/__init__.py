@@ -1,0 +1,1 @@
+"""An end and its servers: login, control packets, lookup."""

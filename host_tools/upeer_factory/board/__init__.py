@@ -1,0 +1,1 @@
+"""One board: its licence, the proof, the self-test."""

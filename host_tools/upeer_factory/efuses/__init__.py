@@ -1,0 +1,1 @@
+"""What is burned for good: plans, runs, state."""

@@ -1,0 +1,1 @@
+"""Images onto chips: esptool, recipes, ports."""

@@ -1,0 +1,1 @@
+"""Licences: the pool, its databases, keys and audit chain."""

@@ -1,0 +1,1 @@
+"""What is kept of each board: the outbox and labels."""

@@ -1,0 +1,1 @@
+"""The station: lanes, screen, counters."""
