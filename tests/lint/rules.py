@@ -26,7 +26,7 @@ LAYERS = {
 # (the doors) is above all of them.
 CHAPTERS = {
     "upeer": (("base",), ("crypto",), ("signalling", "session"), ("handshake",)),
-    "upeer_factory": (("flash", "errors", "pool"), ("board", "records"), ("efuses",), ("station",)),
+    "upeer_factory": (("errors",), ("flash",), ("pool",), ("board", "records"), ("efuses",), ("station",)),
 }
 
 # The core knows no IO: what any module of it may import, and what single modules may in addition.
