@@ -17,7 +17,7 @@ help:  ## show this list
 
 setup: $(STAMP)  ## install the host tools and what the tests need into .venv
 
-$(STAMP): pyproject.toml tests/lint/stubs.txt .ci/setup
+$(STAMP): pyproject.toml tests/lint/stubs.txt tests/support/mpy32/package-lock.json .ci/setup
 	@PYTHON="$(PYTHON)" .ci/setup
 	@touch $@
 

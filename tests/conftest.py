@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import long_first
+import mpy32
 import mpy_tools
 import pytest
 
@@ -27,6 +28,15 @@ def micropython() -> Path:
     if reason:
         pytest.skip(reason)
     return mpy_tools.MICROPYTHON
+
+
+@pytest.fixture(scope="session")
+def mpy32_version() -> str:
+    """The newest version of 32-bit MicroPython; skips the test where there is none."""
+    reason = mpy32.missing_reason()
+    if reason:
+        pytest.skip(reason)
+    return mpy32.VERSIONS[-1]
 
 
 @pytest.fixture(scope="session")
