@@ -45,8 +45,8 @@ format: setup  ## let ruff lay out the code
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-size: setup  ## the .mpy size of every module beside the recorded one; UPDATE=1 records
-	$(PY) tests/size/size_table.py $(if $(UPDATE),--update)
+size: setup  ## what every module takes, as .mpy and of the chip's heap, beside what is recorded; UPDATE=1 records
+	$(PY) tests/size/size_table.py $(if $(UPDATE),--update) $(if $(METHODS),--methods)
 
 bench: setup  ## the figures: host instructions on MicroPython, stream, heartbeats, time to connect
 	@.ci/system-packages bench

@@ -1,7 +1,10 @@
 """The size table holds: no module grew unrecorded, and what stays loaded fits its budget."""
 
+import chip_ram
 import groups
 import size_table
+
+from upeer_board import mpy
 
 
 def test_no_unrecorded_growth_and_within_budget(micropython):
@@ -10,11 +13,13 @@ def test_no_unrecorded_growth_and_within_budget(micropython):
 
 def test_growth_new_and_stale_modules_are_faults(monkeypatch):
     monkeypatch.setattr(groups, "PASSING", {"upeer/gone.py"})
-    lines = size_table.faults({"upeer/a.py": 1065, "upeer/b.py": 10}, {"upeer/a.py": 1000, "upeer/old.py": 5})
-    assert lines == [
-        "upeer/a.py: grew from 1000 to 1065 bytes",
-        "upeer/b.py: 10 bytes, not recorded",
-        "upeer/old.py: recorded, but not there",
+    sizes = {"mpy": {"upeer/a.py": 1065, "upeer/b.py": 10}, "core": {"Session": 1096, "Acks": 1097}}
+    table = {"mpy": {"upeer/a.py": 1000, "upeer/old.py": 5}, "core": {"Session": 1000, "Acks": 1000}, "ram": {"x": 1}}
+    assert size_table.faults(sizes, table) == [
+        "upeer/a.py: grew from 1000 to 1065 bytes of .mpy",
+        "upeer/b.py: 10 bytes of .mpy, not recorded",
+        "upeer/old.py: recorded of .mpy, but not there",
+        "Acks: grew from 1000 to 1097 bytes of the chip's heap in the core",
         "upeer/gone.py: named in groups.py, but not there",
     ]
 
@@ -22,8 +27,9 @@ def test_growth_new_and_stale_modules_are_faults(monkeypatch):
 def test_limit_counts_what_is_not_passing(monkeypatch):
     monkeypatch.setattr(groups, "PASSING", {"upeer/late.py"})
     sizes = {"upeer/a.py": groups.LOADED_LIMIT, "upeer/late.py": 5000}
-    assert size_table.faults(sizes, sizes) == []
-    assert size_table.faults(sizes | {"upeer/a.py": groups.LOADED_LIMIT + 1}, sizes) == [
+    table = {"mpy": sizes}
+    assert size_table.faults(table, table) == []
+    assert size_table.faults({"mpy": sizes | {"upeer/a.py": groups.LOADED_LIMIT + 1}}, table) == [
         "loaded: 40961 bytes, over the limit of 40960"
     ]
 
@@ -34,3 +40,21 @@ def test_passing_module_imported_at_the_top_is_a_fault(monkeypatch):
     assert lines == [
         "upeer/base/errors.py: upeer/crypto/aead.py stays loaded and imports it at its top, so it stays too"
     ]
+
+
+def test_what_code_takes_of_the_chips_heap(mpy32_version, tmp_path):
+    """A class of two methods, a function and a table: what is measured of each is what taking it away saves."""
+    source = "class A:\n def m(self, a):\n  return a + 1\n def n(self):\n  return self.m(2)\n"
+    rest = "def f(a):\n return a * 3\n"
+    table = "t = (1, 2, 3)\n"
+
+    def measured(text):
+        files = {"device/core.py": "import upeer.other\n" + text, "upeer/other.py": "", "upeer/late.py": "x = 7\n"}
+        shipped = {f"lib/{name[:-3]}.mpy": mpy.compile_text(data, name) for name, data in files.items()}
+        return chip_ram.measure(shipped, tmp_path)
+
+    whole, without_f = measured(source + rest + table), measured(source + table)
+    assert set(whole.parts) >= {"A.m", "A.n", "A", "f", "t"} and 0 < whole.modules["upeer/late.py"] < 200
+    assert whole.core == whole.names + whole.tables + sum(whole.parts.values())
+    saved = whole.core - without_f.core
+    assert whole.parts["f"] <= saved <= whole.parts["f"] + 32, (saved, whole.parts)
