@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -113,6 +114,36 @@ def licence_of(board):
     """Return the licence record in a board's flash."""
     row = boards.load_board("ESP32_GENERIC").partitions["fctry"]
     return fctry.decode_image(board.flash()[row.offset : row.offset + row.size])[0]
+
+
+def children_of(pid):
+    """Return the processes that a process started and that are alive."""
+    done = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    return [int(text) for text in done.stdout.split()]
+
+
+@contextlib.contextmanager
+def label_printer():
+    """Listen where a label printer would; yield (address, labels so far)."""
+    labels = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.1)
+        done = threading.Event()
+
+        def work():
+            while not done.is_set():
+                with contextlib.suppress(TimeoutError):
+                    line, _ = listener.accept()
+                    with line:
+                        labels.append(line.makefile("rb").read())
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{listener.getsockname()[1]}", labels
+        finally:
+            done.set()
+            thread.join()
 
 
 class RunningStation:

@@ -48,6 +48,12 @@ class Checker:
             if module.partition(".")[0] in rules.PROGRAMS:
                 self._fault(name, line, f"{module} is run as a program, never imported: it is GPL")
 
+    def check_test_imports(self, name: str, tree: ast.Module) -> None:
+        """Check that no test's module imports another: what two of them use is a helper, which each finds alone."""
+        for line, module in _imports(tree):
+            if module.startswith("test_"):
+                self._fault(name, line, f"{module} is a module of tests: what others use of it goes to a helper")
+
     def stale_exceptions(self) -> list[str]:
         """Return a fault for every exception that nothing needs."""
         stale = set(rules.EXCEPTIONS) - self.used_exceptions
@@ -188,7 +194,9 @@ def check_all() -> list[str]:
             else:
                 name = str(path.relative_to(ROOT))
                 checker.check_module_size(name, source)
-                checker.check_programs(name, ast.parse(source, name))
+                module = ast.parse(source, name)
+                checker.check_programs(name, module)
+                checker.check_test_imports(name, module)
     return checker.faults + checker.stale_exceptions()
 
 

@@ -67,6 +67,12 @@ def test_program_is_imported_nowhere(source, module):
     assert _faults("upeer_client/x.py", source)[0].endswith("it is GPL")
 
 
+def test_module_of_tests_is_imported_nowhere():
+    checker = check_style.Checker()
+    checker.check_test_imports("tests/x.py", ast.parse("import helpers\nfrom test_y import Thing\n"))
+    assert checker.faults == ["tests/x.py:2: test_y is a module of tests: what others use of it goes to a helper"]
+
+
 def test_clean_code_passes():
     source = 'class A:\n    def f(self, a, b, c, d, e):\n        """Docs.\n\n' + "        more\n" * 50 + '        """\n'
     assert _faults("upeer/x.py", "import struct\nfrom upeer.base.compat import const\n" + source) == []

@@ -13,9 +13,8 @@ import factory_lab
 import pytest
 from core_lab import CrashBoard, crash, find_cores
 from secret_search import Watcher, forms, leaks, setup_code_forms
-from station_lab import UPEER, RunningStation, StationLab, licence_of
-from test_line_e2e import label_printer
-from test_station_screen import Terminal
+from station_lab import UPEER, RunningStation, StationLab, label_printer, licence_of
+from station_terminal import Terminal
 
 from upeer_office import names
 from upeer_office.platforms import load_platform, read_office_key

@@ -7,15 +7,13 @@ Boards are `line_board.LineBoard`s on a folder of ports, the station is a proces
 import contextlib
 import os
 import random
-import socket
-import subprocess
 import threading
 import time
 from pathlib import Path
 
 import pytest
 from line_operator import Operator
-from station_lab import StationLab, licence_of
+from station_lab import StationLab, children_of, label_printer, licence_of
 
 from upeer_factory.pool import audit
 
@@ -35,30 +33,6 @@ def lab(tmp_path):
     made.factory.pool.close()
 
 
-@contextlib.contextmanager
-def label_printer():
-    """Listen where a label printer would; yield (address, labels so far)."""
-    labels = []
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(0.1)
-        done = threading.Event()
-
-        def work():
-            while not done.is_set():
-                with contextlib.suppress(TimeoutError):
-                    line, _ = listener.accept()
-                    with line:
-                        labels.append(line.makefile("rb").read())
-
-        thread = threading.Thread(target=work)
-        thread.start()
-        try:
-            yield f"127.0.0.1:{listener.getsockname()[1]}", labels
-        finally:
-            done.set()
-            thread.join()
-
-
 def programs():
     """Return the command lines of all processes, as bytes."""
     found = []
@@ -66,12 +40,6 @@ def programs():
         with contextlib.suppress(OSError):
             found.append(path.read_bytes())
     return found
-
-
-def children_of(pid):
-    """Return the processes that a process started and that are alive."""
-    done = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
-    return [int(text) for text in done.stdout.split()]
 
 
 def test_board_comes_blank_and_leaves_proved(lab):

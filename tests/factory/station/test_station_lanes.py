@@ -6,12 +6,13 @@ import time
 
 import factory_lab
 import pytest
+from fake_flasher import FakeFlasher
 from rich.console import Console
 
 from upeer_factory.errors import FactoryError
 from upeer_factory.flash import children
 from upeer_factory.flash.faults import Fault
-from upeer_factory.flash.flash import FlashResult, Progress
+from upeer_factory.flash.flash import FlashResult
 from upeer_factory.pool import audit
 from upeer_factory.station.keys import Keys
 from upeer_factory.station.lane import LaneRun, Line, Outcome
@@ -22,22 +23,6 @@ from upeer_factory.station.station import Settings, Station
 from upeer_factory.station.watch import Watch
 
 MAC = factory_lab.mac_of(1)
-
-
-class FakeFlasher:
-    """Stands in for esptool: tells the board's MAC, or raises what it is given."""
-
-    def __init__(self, mac=MAC, faults=()):
-        self.mac, self.faults = mac, list(faults)
-        self.gate = threading.Event()
-        self.gate.set()
-
-    def flash(self, port, on_progress=None, cancel=None):
-        assert self.gate.wait(60)
-        if self.faults:
-            raise self.faults.pop(0)
-        on_progress(Progress(port, "writing", "app", 50, 100, self.mac))
-        return FlashResult(port, self.mac, "ESP32", "B", "pin", "1.27", 0.1, 100, 50, 100, (), 1, 115200, "full")
 
 
 @pytest.fixture

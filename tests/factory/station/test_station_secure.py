@@ -10,8 +10,8 @@ import line
 import pytest
 import secure
 import virtual_efuses
+from fake_flasher import FakeFlasher
 from rich.console import Console
-from test_station_lanes import FakeFlasher
 
 from upeer_cli import main
 from upeer_factory.efuses import run as security_run
