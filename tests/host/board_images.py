@@ -35,6 +35,15 @@ def small_project(folder, main="print('main runs')\n"):
     return folder
 
 
+def interpreter_texts(version):
+    """Return `sys.version` and the REPL's banner as they stand in an app: 256 bytes."""
+    name = b"MicroPython %s on 2025-12-09" % version.encode()
+    return (b"3.4.0; " + name + b"\0" + name + b"; Generic ESP32 module with ESP32\0").ljust(256, b"\0")
+
+
+TEXTS = interpreter_texts("v1.27.0")
+
+
 def esp_image(chip_id, segment, hashed=True, flash_code=2, entry=0x40080000):
     """Return an Espressif image with one segment."""
     head = (
@@ -51,13 +60,13 @@ def esp_image(chip_id, segment, hashed=True, flash_code=2, entry=0x40080000):
     return body + (hashlib.sha256(body).digest() if hashed else b"")
 
 
-def app_segment(size, version=b"v1.27.0"):
-    """Return the first segment of an app: its description, then padding."""
-    description = struct.pack("<IIII", 0xABCD5432, 0, 0, 0) + version.ljust(32, b"\0") + b"micropython".ljust(32, b"\0")
-    return description + bytes(range(256)) * ((size - len(description)) // 256)
+def app_segment(size, texts=TEXTS):
+    """Return the first segment of an app: its description, empty as stock images have it, the texts, then padding."""
+    head = struct.pack("<I", 0xABCD5432) + bytes(252) + texts
+    return head + bytes(range(256)) * ((size - len(head)) // 256)
 
 
-def stock_file(chip_id, base, app_size=0x20000):
+def stock_file(chip_id, base, app_size=0x20000, texts=TEXTS):
     """Return a stock MicroPython file as micropython.org offers it, for a chip whose images start at `base`."""
     table = PartitionTable(
         [
@@ -70,4 +79,4 @@ def stock_file(chip_id, base, app_size=0x20000):
     bootloader = esp_image(chip_id, b"boot" * 3000)
     flash[base : base + len(bootloader)] = bootloader
     flash[0x8000:0x8C00] = table.encode()
-    return bytes(flash[base:]) + esp_image(chip_id, app_segment(app_size))
+    return bytes(flash[base:]) + esp_image(chip_id, app_segment(app_size, texts))

@@ -5,7 +5,7 @@ import json
 import stat
 
 import pytest
-from board_images import RECORD, app_segment, esp_image, small_project, stock_file
+from board_images import RECORD, app_segment, esp_image, interpreter_texts, small_project, stock_file
 from littlefs import LittleFS
 
 from upeer_board import esp_image as esp
@@ -135,7 +135,7 @@ def test_stock_file_is_taken_apart_and_merged(project, tmp_path, name, chip_id, 
     assert [part["file"] for part in manifest["parts"]] == [
         "bootloader.bin", "partition-table.bin", "app.bin", "vfs.bin", "fctry.bin",
     ]  # fmt: skip
-    assert manifest["versions"]["micropython"] == "micropython v1.27.0"
+    assert manifest["versions"]["micropython"] == "v1.27.0"
     row = board.partitions["otadata"]
     assert set(flash[row.offset : row.end]) == {0xFF}  # nothing chosen: the bootloader starts ota_0
 
@@ -154,7 +154,14 @@ def _damaged(at):
         (b"UF2\n" + bytes(1000), "UF2"),
         (stock_file(5, 0), "this image is for esp32c3: take the file for the board's chip, esp32"),
         (stock_file(0, 0), "partition table"),
-        (esp_image(0, app_segment(5000)), "app without bootloader"),
+        (esp_image(0, app_segment(5000)), "an app for esp32 without bootloader (.app-bin, for updates"),
+        (esp_image(9, app_segment(5000)), "an app for esp32s3 without bootloader"),
+        (esp_image(0, app_segment(5000), hashed=False)[:-100], "the app is cut short"),
+        (stock_file(0, 0x1000)[:0xF000] + esp_image(0, b"boot" * 3000), "no application description"),
+        (stock_file(0, 0x1000, texts=interpreter_texts("v1.23.0")), "MicroPython v1.23.0 is too old"),
+        (stock_file(0, 0x1000, texts=interpreter_texts("v1.24.0-preview.9.gabc")), "preview.9.gabc is too old"),
+        (stock_file(0, 0x1000, texts=interpreter_texts("v1.9.4-8-ga9a3caad0")), "MicroPython v1.9.4-8-ga9a3caad0 is"),
+        (stock_file(0, 0x1000, texts=b""), "does not say which MicroPython it is: take a .bin of MicroPython 1.24"),
         (stock_file(0, 0x1000)[:-5000], "the app is cut short"),
         (stock_file(0, 0x1000)[:0x4000], "no partition table"),
         (_damaged(0x100), "the checksum of the bootloader is wrong"),

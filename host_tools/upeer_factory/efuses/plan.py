@@ -140,7 +140,7 @@ def _check_encrypting(prepared: Prepared) -> None:
     bootloader = next(part.data for part in prepared.parts if part.name == "bootloader")
     if _ENCRYPTING_BOOTLOADER not in bootloader:
         raise PlanError(
-            f"the bootloader of {prepared.micropython} was not built with flash encryption, "
+            f"the bootloader of MicroPython {prepared.micropython} was not built with flash encryption, "
             "as no stock MicroPython is: with the key burned it would go on writing plain flash"
         )
 

@@ -64,6 +64,8 @@ def _prepare(recipe: Recipe, board: boards.Board) -> Prepared:
     check_sha256(table, recipe.partition_table.sha256, f"the partition table of {board.name}")
     data = recipe.read(recipe.micropython.file, recipe.micropython.sha256, "MicroPython image")
     stock = esp_image.split_stock(data, board.chip)
+    if recipe.micropython.version not in ("", stock.version):
+        raise ValueError(f"the image is MicroPython {stock.version}, the recipe says {recipe.micropython.version}")
     public_key = _check_signatures(recipe, stock, data, board)
     slot = min((row for row in board.partitions if row.type == 0), key=lambda row: row.offset)
     vfs = file_system(recipe, board)
@@ -77,7 +79,7 @@ def _prepare(recipe: Recipe, board: boards.Board) -> Prepared:
     parts.sort(key=lambda part: part.offset)
     _check_fit(parts, board, slot)
     hashes = {part.name: hashlib.sha256(part.data).hexdigest() for part in parts}
-    return Prepared(recipe, board, tuple(parts), stock.app.version, hashes, public_key)
+    return Prepared(recipe, board, tuple(parts), stock.version, hashes, public_key)
 
 
 def _bootloader(recipe: Recipe, stock: esp_image.Stock, data: bytes, board: boards.Board) -> bytes:

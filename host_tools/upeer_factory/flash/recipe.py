@@ -4,6 +4,7 @@
     [micropython]                            the operator's download; nothing is bundled
     file = "ESP32_GENERIC-OTA-v1.26.1.bin"   beside the recipe, or absolute
     sha256 = "..."
+    version = "v1.26.1"                      optional: for people; checked if it is there
     [application]
     image = "build/line"                     output of `upeer image build`; sha256 is that of its image.json
     source = "app"                           or: a folder, built on the fly; sha256 is that of the file system image
@@ -51,6 +52,7 @@ class MicroPython(_Section):
 
     file: str = Field(min_length=1)
     sha256: Sha256
+    version: str = ""
     page: str = "https://micropython.org/download/"
 
 

@@ -43,6 +43,7 @@ def test_two_boards_and_a_missing_one(recipe, tmp_path, capsys):
             capsys, "flash", "--recipe", path, "--pin", pin, *ports, "--state", tmp_path / "state", "--json"
         )
     report = json.loads(out)
+    assert report["micropython"] == report["boards"][0]["micropython"] == "v1.27.0"
     assert code == 3 and "1 of 3 boards failed: /dev/none (F01)" in err and err.count("\n") == 1
     assert [row["ok"] for row in report["boards"]] == [True, True, False]
     assert [row.get("mac") for row in report["boards"][:2]] == [one.mac, two.mac]
@@ -55,6 +56,7 @@ def test_one_board_for_people(recipe, tmp_path, capsys):
         arguments = ["flash", "--recipe", path, "--pin", pin, "--port", chip.port, "--state", tmp_path / "state"]
         code, out, err = _run(capsys, *arguments, "--log", tmp_path / "log")
     assert (code, err) == (0, "") and out.startswith(f"PASS  {chip.port}  {chip.mac}  ")
+    assert out.endswith("bytes written, MicroPython v1.27.0\n")
     assert "Hash of data verified." in (tmp_path / "log").read_text()
 
 
@@ -146,7 +148,7 @@ def test_fetch_says_where_the_image_comes_from(recipe, tmp_path, capsys):
     path, _ = recipe
     image = path.parent / "micropython.bin"
     code, out, _ = _run(capsys, "image", "fetch", "--recipe", path)
-    assert code == 0 and "v1.27.0 for esp32, SHA-256 as in the recipe" in out
+    assert code == 0 and ": MicroPython v1.27.0 for esp32, SHA-256 as in the recipe" in out
     image.rename(tmp_path / "download.bin")
     code, _, err = _run(capsys, "image", "fetch", "--recipe", path)
     assert code == 1 and "https://micropython.org/download/LINE_ESP32/" in err and err.count("\n") == 1
@@ -162,7 +164,7 @@ def test_recipe_command_writes_what_flash_takes(tmp_path, capsys):
     out = tmp_path / "line.toml"
     made = ["--board", "LINE_ESP32", "--micropython", tmp_path / "fw.bin", "--source", tmp_path / 'a "quoted" app']
     code, text, _ = _run(capsys, "image", "recipe", *made, "--out", out, "--json")
-    assert code == 0
+    assert code == 0 and json.loads(text)["micropython"] == "v1.27.0" and 'version = "v1.27.0"' in out.read_text()
     with MockChip() as chip:
         pin = json.loads(text)["pin"]
         arguments = ["flash", "--recipe", out, "--pin", pin, "--port", chip.port, "--state", tmp_path / "state"]

@@ -30,7 +30,7 @@ def test_prepare_gives_all_parts_but_the_licence(tmp_path):
     assert [(part.name, part.offset) for part in prepared.parts] == [
         ("bootloader", 0x1000), ("partition-table", 0x8000), ("otadata", 0xD000), ("app", 0x10000), ("vfs", 0x390000),
     ]  # fmt: skip
-    assert prepared.micropython == "micropython v1.27.0"
+    assert prepared.micropython == "v1.27.0"
 
 
 def test_pin_of_another_recipe_is_refused(tmp_path):
@@ -66,6 +66,7 @@ def test_changed_partition_table_is_refused(tmp_path, project):
         ('board = "LINE_ESP32"', 'board = "NONE"', "no board 'NONE'"),
         ('board = "LINE_ESP32"', 'board = "UNIX"', "virtual board is not flashed"),
         ('board = "LINE_ESP32"', "board = 7", "board: Input should be a valid string"),
+        ("[application]", 'version = "v1.26.1"\n[application]', "MicroPython v1.27.0, the recipe says v1.26.1"),
         ('source = "app"', 'source = "app"\nimage = "x"', "give image or source"),
         ('source = "app"', 'source = "nowhere"', "no application folder"),
         ('file = "micropython.bin"', 'file = "gone.bin"', "No such file"),
