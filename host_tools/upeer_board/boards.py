@@ -1,4 +1,4 @@
-"""Boards are folders of data, `boards/<NAME>/`: board.toml, partitions.csv, manifest.py. Nothing else names them.
+"""Boards are folders of data, `boards/<NAME>/`: board.toml, partitions*.csv, manifest.py. Nothing else names them.
 
 board.toml has
     title, chip (esp32, esp32s2, esp32s3, esp32c3, esp32c6, unix), flash_size ("4M"), wifi (true or false)
@@ -9,6 +9,7 @@ board.toml has
     [pins]      name = GPIO number
     [firmware]  exclude (optional): files under firmware/ that this board goes without
     [partitions.csv]  ESP-IDF's form; `vfs` and `fctry` (two 4 KiB copies) must be there, and every offset
+partitions-<LAYOUT>.csv beside it is another layout of the same board; the licence is at the same place in all of them.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ _OPTIONAL: dict[str, type] = {"image_offset": int, "pins": dict, "firmware": dic
 _LIMITS = {"max_sessions", "channels", "stream_buffer", "datagram_queue"}
 _MARCHES = {"", "xtensa", "xtensawin", "rv32imc", "x64"}
 FCTRY_SIZE = 0x2000
+DEFAULT_LAYOUT = "default"  # that of partitions.csv
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Board:
     partitions: partitions.PartitionTable
     pins: dict[str, int] = field(default_factory=dict)
     exclude: tuple[str, ...] = ()
+    layout: str = DEFAULT_LAYOUT
 
 
 def project_root() -> Path:
@@ -68,8 +71,14 @@ def list_boards(root: Path | None = None) -> list[str]:
     return sorted(path.parent.name for path in ((root or project_root()) / "boards").glob("*/board.toml"))
 
 
-def load_board(name: str, root: Path | None = None) -> Board:
-    """Read and check a board; ValueError is one line that names the file and the fault."""
+def list_layouts(name: str, root: Path | None = None) -> list[str]:
+    """Return the layouts of a board, the default one first."""
+    paths = ((root or project_root()) / "boards" / name).glob("partitions-*.csv")
+    return [DEFAULT_LAYOUT, *sorted(path.stem.removeprefix("partitions-") for path in paths)]
+
+
+def load_board(name: str, root: Path | None = None, layout: str = DEFAULT_LAYOUT) -> Board:
+    """Read and check a board in one of its layouts; ValueError is one line that names the file and the fault."""
     folder = (root or project_root()) / "boards" / name
     path = folder / "board.toml"
     if not name or Path(name).name != name or not path.is_file():
@@ -80,8 +89,7 @@ def load_board(name: str, root: Path | None = None) -> Board:
         flash_size = partitions.parse_size(data["flash_size"])
     except (ValueError, KeyError) as error:
         raise ValueError(f"{path}: {error}") from None
-    table = partitions.load_csv(folder / "partitions.csv", flash_size)
-    _check_table(table, folder / "partitions.csv")
+    table = _load_layout(folder, layout, flash_size, list_layouts(name, root))
     return Board(
         name=name,
         folder=folder,
@@ -96,7 +104,25 @@ def load_board(name: str, root: Path | None = None) -> Board:
         partitions=table,
         pins=data.get("pins", {}),
         exclude=tuple(data.get("firmware", {}).get("exclude", ())),
+        layout=layout,
     )
+
+
+def _load_layout(folder: Path, layout: str, flash_size: int, layouts: list[str]) -> partitions.PartitionTable:
+    """Read and check a layout's partition table; one that moved the licence would lose it on boards in the field."""
+    if layout not in layouts:
+        raise ValueError(f"{folder.name} has no layout {layout!r}; there are: {', '.join(layouts)}")
+    path = folder / "partitions.csv"
+    default = partitions.load_csv(path, flash_size)
+    _check_table(default, path)
+    if layout == DEFAULT_LAYOUT:
+        return default
+    path = folder / f"partitions-{layout}.csv"
+    table = partitions.load_csv(path, flash_size)
+    _check_table(table, path)
+    if table["fctry"] != default["fctry"]:
+        raise ValueError(f"{path}: fctry must be where partitions.csv has it, or a board would lose its licence")
+    return table
 
 
 def _check_fields(data: dict[str, Any]) -> None:

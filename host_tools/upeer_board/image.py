@@ -23,6 +23,7 @@ from upeer_board import bundle, esp_image, fctry, mpy, partitions, shorten
 from upeer_board.boards import Board, project_root
 
 BLOCK = 4096
+_CACHE_SIZE = 128  # VfsLfs2's; files up to it lie in their folder's block, larger ones in blocks of their own
 _ERASED = b"\xff"
 _HOST_ONLY = "crypto/cpython.py"
 
@@ -100,7 +101,7 @@ def _check_app(board: Board, stock: esp_image.Stock) -> None:
     if size > slot.size:
         raise ValueError(
             f"this MicroPython is {size >> 10} KiB, {slot.name} of {board.name} holds {slot.size >> 10} KiB: "
-            "take the OTA variant of the same version, which is smaller, or a board with more flash"
+            "take the OTA variant of the same version, which is smaller, another layout, or a board with more flash"
         )
     if board.image_offset + len(stock.bootloader.data) > partitions.TABLE_OFFSET:
         raise ValueError("the bootloader in this image runs into the partition table")
@@ -194,7 +195,13 @@ def littlefs_image(files: dict[str, bytes], size: int) -> bytes:
 def _littlefs(files: dict[str, bytes], blocks: int) -> LittleFS:
     """Make a file system as MicroPython's VfsLfs2 mounts it (disk version 2.0 for 1.24)."""
     lfs = LittleFS(
-        block_size=BLOCK, block_count=blocks, read_size=32, prog_size=32, lookahead_size=32, disk_version=0x00020000
+        block_size=BLOCK,
+        block_count=blocks,
+        read_size=32,
+        prog_size=32,
+        cache_size=_CACHE_SIZE,
+        lookahead_size=32,
+        disk_version=0x00020000,
     )
     for folder in sorted(set(_folders(files))):
         lfs.mkdir(f"/{folder}")
@@ -220,6 +227,7 @@ def _manifest(
         own = "unknown"
     return {
         "board": board.name,
+        "layout": board.layout,
         "chip": board.chip,
         "flash_size": board.flash_size,
         "did": options.licence["did"] if options.licence else None,
@@ -239,8 +247,15 @@ def _manifest(
             }
             for part in parts
         ],
+        "vfs": _room(board, parts),
         "files": {name: len(data) for name, data in files.items()},
     }
+
+
+def _room(board: Board, parts: list[Part]) -> dict[str, int]:
+    """Return the bytes of the file system, and those that the image leaves free in it."""
+    size = board.partitions["vfs"].size
+    return {"size": size, "free": size - sum(len(part.data) for part in parts if part.name == "vfs")}
 
 
 def write_file(path: Path, data: bytes, secret: bool = False) -> None:

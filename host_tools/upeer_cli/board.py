@@ -14,7 +14,7 @@ import click
 from upeer_board import boards, fctry
 from upeer_cli import exit_codes
 from upeer_cli.common import UserError, examples, json_option, report
-from upeer_cli.recipe import fetch, recipe_command
+from upeer_cli.recipe import fetch, layout_option, recipe_command
 
 _DID = re.compile(r"[A-Z]{1,8}-\d{6}-[A-Z]{5}")
 _LICENCE_HELP = "Licence file, - for stdin, or a DID of --platform."
@@ -40,6 +40,7 @@ def image() -> None:
     )
 )
 @click.option("--board", "board_name", required=True, metavar="NAME", help="One of `upeer board list`.")
+@layout_option
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the image.")
 @click.option(
     "--micropython",
@@ -59,6 +60,7 @@ def image() -> None:
 @json_option
 def build(
     board_name: str,
+    layout: str,
     out: Path,
     micropython: Path | None,
     wifi: str | None,
@@ -76,7 +78,7 @@ def build(
     record = licence_record(licence_text, platform, office_key)
     network = _network(wifi)
     try:
-        board = boards.load_board(board_name)
+        board = boards.load_board(board_name, layout=layout)
         if network and not board.wifi:
             raise ValueError(f"{board.name} has no Wi-Fi: leave --wifi out")
         stock = micropython.read_bytes() if micropython else None
@@ -96,6 +98,7 @@ def _describe_image(manifest: dict[str, Any], out: Path) -> str:
     rows = [f"{part['offset']:#9x} {part['size']:9} {part['file']}" for part in manifest["parts"]]
     if "flash" in manifest:
         rows.append(f"{0:#9x} {manifest['flash']['size']:9} flash.bin (all of it)")
+    rows.append(f"{manifest['vfs']['free'] >> 10} of {manifest['vfs']['size'] >> 10} KiB of the file system are free")
     if "flash" in manifest and manifest["chip"] != "unix":
         rows.append(f"Write it: esptool --chip {manifest['chip']} write-flash 0 {out / 'flash.bin'}")
     title = f"{manifest['board']} in {out}, {len(manifest['files'])} files, licence {manifest['did'] or 'none'}"
@@ -153,10 +156,21 @@ def list_command(json_mode: bool) -> None:
     except ValueError as error:
         raise UserError(str(error)) from error
     rows = [
-        {"name": row.name, "chip": row.chip, "flash_size": row.flash_size, "title": row.title, "limits": row.limits}
+        {
+            "name": row.name,
+            "chip": row.chip,
+            "flash_size": row.flash_size,
+            "title": row.title,
+            "limits": row.limits,
+            "layouts": boards.list_layouts(row.name),
+        }
         for row in found
     ]
-    report(rows, json_mode, lambda: "\n".join(f"{row['name']:18} {row['chip']:8} {row['title']}" for row in rows))
+    report(rows, json_mode, lambda: "\n".join(_describe_board(row) for row in rows))
+
+
+def _describe_board(row: dict[str, Any]) -> str:
+    return f"{row['name']:18} {row['chip']:8} {row['title']}; layouts {', '.join(row['layouts'])}"
 
 
 @board.command(

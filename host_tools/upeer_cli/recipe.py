@@ -7,10 +7,18 @@ from typing import Any
 
 import click
 
+from upeer_board.boards import DEFAULT_LAYOUT
 from upeer_cli import exit_codes
 from upeer_cli.common import UserError, examples, json_option, report
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
+_LAYOUT_HELP = "Which partition table of the board: `upeer board list` names them."
+
+
+def layout_option(function: Any) -> Any:
+    """Add --layout."""
+    option = click.option("--layout", default=DEFAULT_LAYOUT, show_default=True, metavar="NAME", help=_LAYOUT_HELP)
+    return option(function)
 
 
 @click.command(
@@ -60,6 +68,7 @@ def _page(board: str, page: str) -> str:
     ),
 )
 @click.option("--board", "board_name", required=True, metavar="NAME", help="One of `upeer board list`.")
+@layout_option
 @click.option("--micropython", required=True, type=_FILE, help="The MicroPython .bin for it.")
 @click.option("--image", type=click.Path(path_type=Path, file_okay=False), help="Folder of `upeer image build`.")
 @click.option("--source", type=click.Path(path_type=Path, file_okay=False), help="Folder of the application, or ''.")
@@ -68,6 +77,7 @@ def _page(board: str, page: str) -> str:
 @json_option
 def recipe_command(
     board_name: str,
+    layout: str,
     micropython: Path,
     image: Path | None,
     source: Path | None,
@@ -82,14 +92,10 @@ def recipe_command(
 
     if (image is None) == (source is None):
         raise UserError("give --image or --source, one of the two", code=exit_codes.USAGE)
+    files = {"micropython": micropython, "public_key": public_key, "image": image, "source": source}
     try:
-        board = boards.load_board(board_name)
-        files = {"micropython": micropython, "public_key": public_key, "image": image, "source": source}
-        application = (
-            _sha256((image / "image.json").read_bytes())
-            if image
-            else _sha256(parts.build_file_system(board, source if str(source) not in ("", ".") else None))
-        )
+        board = boards.load_board(board_name, layout=layout)
+        application = _application(board, image, source)
         found = esp_image.split_stock(micropython.read_bytes(), board.chip).version
         text = _text(board, files, application, found, out.parent)
     except ValueError as error:
@@ -97,10 +103,25 @@ def recipe_command(
     write_file(out, text.encode())
     prepared = parts.prepare(out)
     rows = [{"name": part.name, "offset": part.offset, "size": len(part.data)} for part in prepared.parts]
-    data = {"recipe": str(out), "pin": prepared.recipe.pin, "micropython": prepared.micropython, "parts": rows}
+    data = {
+        "recipe": str(out),
+        "pin": prepared.recipe.pin,
+        "layout": board.layout,
+        "micropython": prepared.micropython,
+        "parts": rows,
+    }
     lines = [f"{row['offset']:#9x} {row['size']:9} {row['name']}" for row in rows]
     lines.append(f"MicroPython {prepared.micropython}")
     report(data, json_mode, "\n".join([*lines, f"upeer flash --recipe {out} --pin {prepared.recipe.pin} --port PORT"]))
+
+
+def _application(board: Any, image: Path | None, source: Path | None) -> str:
+    """Return the SHA-256 of what the recipe says of the file system: image.json, or the image built from `source`."""
+    from upeer_factory.flash import parts
+
+    if image is not None:
+        return _sha256((image / "image.json").read_bytes())
+    return _sha256(parts.build_file_system(board, source if str(source) not in ("", ".") else None))
 
 
 def _sha256(data: bytes) -> str:
@@ -114,6 +135,7 @@ def _text(board: Any, files: dict[str, Path | None], application: str, version: 
     kind = "image" if files["image"] else "source"
     lines = [
         f"board = {_quoted(board.name)}",
+        *([f"layout = {_quoted(board.layout)}"] if board.layout != DEFAULT_LAYOUT else []),
         "",
         "[micropython]",
         f"file = {_quoted(_relative(micropython, folder))}",

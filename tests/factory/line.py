@@ -26,7 +26,8 @@ def small_project(folder, chips=("esp32",)):
         target.mkdir()
         text = (source / "board.toml").read_text().replace('chip = "esp32"', f'chip = "{chip}"')
         (target / "board.toml").write_text(text.replace('mpy_march = "xtensawin"', 'mpy_march = ""'))
-        (target / "partitions.csv").write_text((source / "partitions.csv").read_text())
+        for table in source.glob("partitions*.csv"):
+            (target / table.name).write_text(table.read_text())
     return folder
 
 
@@ -41,10 +42,10 @@ def project(folder):
         os.environ.pop("UPEER_ROOT") if before is None else os.environ.update(UPEER_ROOT=before)
 
 
-def write_recipe(folder, board_name="LINE_ESP32", app_size=0x20000, micropython=None, extra=""):
+def write_recipe(folder, board_name="LINE_ESP32", app_size=0x20000, micropython=None, extra="", layout="default"):
     """Write recipe.toml, the MicroPython image and an application below `folder`; return (path, pin)."""
     folder.mkdir(parents=True, exist_ok=True)
-    board = boards.load_board(board_name)
+    board = boards.load_board(board_name, layout=layout)
     data = micropython or board_images.stock_file(CHIP_IDS[board.chip], board.image_offset, app_size)
     (folder / "micropython.bin").write_bytes(data)
     app = folder / "app"
@@ -52,6 +53,7 @@ def write_recipe(folder, board_name="LINE_ESP32", app_size=0x20000, micropython=
     if not (app / "app.py").exists():
         (app / "app.py").write_text("print('the application')\n")
     text = f"""board = "{board_name}"
+layout = "{layout}"
 [micropython]
 file = "micropython.bin"
 sha256 = "{sha256(data)}"

@@ -168,7 +168,10 @@ def _damaged(at):
         (_damaged(0x7005), "MD5"),
         (_damaged(0xF004), "the SHA-256 of the app is wrong"),
         (_damaged(0xF100), "the checksum of the app is wrong"),
-        (stock_file(0, 0x1000, 0x1C8000), "ota_0 of ESP32_GENERIC holds 1792 KiB: take the OTA variant"),
+        (
+            stock_file(0, 0x1000, 0x1C8000),
+            "ota_0 of ESP32_GENERIC holds 1792 KiB: take the OTA variant",
+        ),
     ],
 )
 def test_what_is_no_stock_file_for_the_board_is_refused(project, tmp_path, data, fault):
@@ -176,6 +179,12 @@ def test_what_is_no_stock_file_for_the_board_is_refused(project, tmp_path, data,
         image.build(load_board("ESP32_GENERIC"), tmp_path / "out", image.Options(micropython=data))
     assert fault in str(error.value) and "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_small_files_take_no_block_of_their_own():
+    small = {f"f{number}": bytes(128) for number in range(8)}
+    assert image._littlefs(small, 100).used_block_count == 2  # the root's pair
+    assert image._littlefs(small | {"large": bytes(129)}, 100).used_block_count == 3
 
 
 def test_a_full_disk_leaves_nothing_half_written(tmp_path):

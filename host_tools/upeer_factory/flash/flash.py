@@ -70,6 +70,7 @@ class FlashResult:
     baud: int
     method: str
     verified: bool = True
+    layout: str = ""
     warnings: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
@@ -214,7 +215,7 @@ class _OneBoard:
             micropython=flasher.prepared.micropython, seconds=round(time.monotonic() - started, 2),
             bytes_written=report.bytes_written, bytes_sent=report.bytes_sent, bytes_total=flasher.total,
             parts_skipped=flasher.names(report.skipped), attempts=number, baud=baud, method=method,
-            warnings=tuple(self._warnings),
+            warnings=tuple(self._warnings), layout=board.layout,
         )  # fmt: skip
 
     def _write(self, baud: int, arguments: list[str], number: int, expected: str) -> Report:

@@ -49,7 +49,7 @@ def prepare(path: Path, pin: str | None = None) -> Prepared:
     """Read the recipe and all that it names; RecipeError is one line that says which file is at fault."""
     recipe = load(path, pin)
     try:
-        board = boards.load_board(recipe.board)
+        board = boards.load_board(recipe.board, layout=recipe.layout)
         if board.chip == "unix":
             raise ValueError("the virtual board is not flashed: 'upeer board run' boots its image")
         return _prepare(recipe, board)
@@ -148,6 +148,8 @@ def _manifest(recipe: Recipe, board: boards.Board) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads(data)
         if manifest["board"] != board.name:
             raise ValueError(f"{name} was built for {manifest['board']}, the recipe is for {board.name}")
+        if manifest["layout"] != board.layout:
+            raise ValueError(f"{name} has the layout {manifest['layout']!r}, the recipe {board.layout!r}")
         if not all(isinstance(part["file"], str) and isinstance(part["secret"], bool) for part in manifest["parts"]):
             raise TypeError
     except (KeyError, TypeError, json.JSONDecodeError):

@@ -1,6 +1,7 @@
 """A recipe: one TOML file that names everything that goes onto a board, each file by its SHA-256.
 
     board = "ESP32_GENERIC"                  a folder below boards/
+    layout = "single"                        optional: its partitions-single.csv instead of partitions.csv
     [micropython]                            the operator's download; nothing is bundled
     file = "ESP32_GENERIC-OTA-v1.26.1.bin"   beside the recipe, or absolute
     sha256 = "..."
@@ -28,6 +29,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from upeer_board.boards import DEFAULT_LAYOUT
 from upeer_factory.flash.faults import INTEGRITY
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -116,6 +118,7 @@ class Recipe(_Section):
     """The file as checked; `folder` and `pin` are set by `load`."""
 
     board: str = Field(min_length=1)
+    layout: str = DEFAULT_LAYOUT
     name: str = ""
     micropython: MicroPython
     application: Application

@@ -162,14 +162,24 @@ def test_recipe_command_writes_what_flash_takes(tmp_path, capsys):
     (tmp_path / 'a "quoted" app').mkdir()
     (tmp_path / 'a "quoted" app' / "app.py").write_text("print(1)\n")
     out = tmp_path / "line.toml"
-    made = ["--board", "LINE_ESP32", "--micropython", tmp_path / "fw.bin", "--source", tmp_path / 'a "quoted" app']
+    made = [
+        "--board",
+        "LINE_ESP32",
+        "--layout",
+        "single",
+        "--micropython",
+        tmp_path / "fw.bin",
+        "--source",
+        tmp_path / 'a "quoted" app',
+    ]
     code, text, _ = _run(capsys, "image", "recipe", *made, "--out", out, "--json")
     assert code == 0 and json.loads(text)["micropython"] == "v1.27.0" and 'version = "v1.27.0"' in out.read_text()
     with MockChip() as chip:
         pin = json.loads(text)["pin"]
         arguments = ["flash", "--recipe", out, "--pin", pin, "--port", chip.port, "--state", tmp_path / "state"]
-        assert _run(capsys, *arguments)[0] == 0
-    code, _, err = _run(capsys, "image", "recipe", *made[:4], "--out", out)
+        code, text, _ = _run(capsys, *arguments, "--json")
+        assert code == 0 and json.loads(text)["boards"][0]["layout"] == "single"
+    code, _, err = _run(capsys, "image", "recipe", *made[:6], "--out", out)
     assert code == 2 and "--image or --source" in err
 
 

@@ -33,6 +33,14 @@ def test_prepare_gives_all_parts_but_the_licence(tmp_path):
     assert prepared.micropython == "v1.27.0"
 
 
+def test_prepare_knows_the_layout(tmp_path):
+    prepared = parts.prepare(*line.write_recipe(tmp_path, layout="single", app_size=0x1C8000))
+    assert [(part.name, part.offset) for part in prepared.parts] == [
+        ("bootloader", 0x1000), ("partition-table", 0x8000), ("app", 0x10000), ("vfs", 0x200000),
+    ]  # fmt: skip
+    assert prepared.board.layout == "single"
+
+
 def test_pin_of_another_recipe_is_refused(tmp_path):
     path, pin = line.write_recipe(tmp_path)
     assert "is not the pinned one" in _refused(path, "0" * 64)
@@ -66,6 +74,8 @@ def test_changed_partition_table_is_refused(tmp_path, project):
         ('board = "LINE_ESP32"', 'board = "NONE"', "no board 'NONE'"),
         ('board = "LINE_ESP32"', 'board = "UNIX"', "virtual board is not flashed"),
         ('board = "LINE_ESP32"', "board = 7", "board: Input should be a valid string"),
+        ('layout = "default"', 'layout = "double"', "LINE_ESP32 has no layout 'double'; there are: default, single"),
+        ('layout = "default"', 'layout = "single"', "the partition table of LINE_ESP32 has SHA-256"),
         ("[application]", 'version = "v1.26.1"\n[application]', "MicroPython v1.27.0, the recipe says v1.26.1"),
         ('source = "app"', 'source = "app"\nimage = "x"', "give image or source"),
         ('source = "app"', 'source = "nowhere"', "no application folder"),
@@ -105,8 +115,16 @@ def test_application_image_of_the_builder(tmp_path):
     image.build(board, tmp_path / "built")
     digest = line.sha256((tmp_path / "built" / "image.json").read_bytes())
     text = path.read_text().replace('source = "app"', 'image = "built"').splitlines()
-    text[6] = f'sha256 = "{digest}"'
+    text[7] = f'sha256 = "{digest}"'
     path.write_text("\n".join(text))
+    single = boards.load_board("LINE_ESP32", layout="single").partitions.encode()
+    wrong = (
+        path.read_text()
+        .replace('"default"', '"single"')
+        .replace(line.sha256(board.partitions.encode()), line.sha256(single))
+    )
+    (tmp_path / "wrong.toml").write_text(wrong)
+    assert "built/image.json has the layout 'default', the recipe 'single'" in _refused(tmp_path / "wrong.toml")
     assert parts.prepare(path).hashes["vfs"] == line.sha256((tmp_path / "built" / "vfs.bin").read_bytes())
     vfs = tmp_path / "built" / "vfs.bin"
     vfs.write_bytes(vfs.read_bytes() + b"x")
@@ -118,7 +136,7 @@ def test_application_image_with_wifi_password_is_refused(tmp_path):
     image.build(boards.load_board("LINE_ESP32"), tmp_path / "built", image.Options(wifi=("home", "password1")))
     digest = line.sha256((tmp_path / "built" / "image.json").read_bytes())
     text = path.read_text().replace('source = "app"', 'image = "built"').splitlines()
-    text[6] = f'sha256 = "{digest}"'
+    text[7] = f'sha256 = "{digest}"'
     path.write_text("\n".join(text))
     assert "holds a Wi-Fi password" in _refused(path)
 
