@@ -168,7 +168,7 @@ class Agent:
         self.flush()
         if self.registrar.epoch(now) != self.epoch:
             self.make_room()
-            from device.memory import update_tokens
+            from device.pairing import update_tokens
 
             update_tokens(self)
             self.flush()  # at once: a client that has just paired comes again

@@ -3,7 +3,7 @@
 import gc
 import json
 
-from device.memory import change_pairs, load_pairs, update_tokens
+from device.pairing import change_pairs, load_pairs, update_tokens
 from upeer import VERSION
 from upeer.base.compat import const
 from upeer.base.errors import LocalError

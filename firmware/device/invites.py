@@ -40,7 +40,7 @@ def _handle(agent, parts: tuple, find_row, way, now: int) -> None:
     identity = agent.identity
 
     def find():
-        from device.memory import load_pairs
+        from device.pairing import load_pairs
         from upeer.handshake.invite import prologue, session_psk
 
         p2p_key = identity.p2p_keys.get(key_id)
@@ -92,7 +92,7 @@ async def _finish(agent, responder, invite_id: bytes, way) -> None:
             "upeer.handshake.pairs",
             "upeer.crypto.x25519",
             "device.curve",
-            "device.memory",
+            "device.pairing",
         )
     )
     message, session = agent.endpoint.finish_invite(responder, shared, 0, ticks_ms())

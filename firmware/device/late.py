@@ -25,6 +25,7 @@ LATE = (
     "device.late",
     "device.link",
     "device.memory",
+    "device.pairing",
     "device.startup",
     "device.store",
     "device.wifi",

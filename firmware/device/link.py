@@ -20,6 +20,7 @@ _LOGIN_MODULES = (
     "upeer.handshake.pairs",
     "upeer.handshake.invite",
     "device.memory",
+    "device.pairing",
     "device.store",
 )
 

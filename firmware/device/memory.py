@@ -1,6 +1,7 @@
-"""What a device remembers beyond its licence record: newer platform keys, paired clients, flags. Dropped after use."""
+"""What a device keeps in NVS beyond its licence record: newer platform keys, the login epoch, flags. Paired clients:
+`pairing`.
+"""
 
-from upeer.base.clock import ticks_ms
 from upeer.base.compat import const
 
 _KEY_SIZE = const(32)
@@ -30,7 +31,7 @@ def recall(identity, record: dict) -> None:
     identity.saved_pairs = store.get("pairs")
     if store.get("share") == b"\x01":
         identity.flags = _SHARES
-    _set_pairing(identity, load_pairs(identity).is_open)
+    set_pairing(identity, not identity.saved_pairs or bool(identity.saved_pairs[0]))
 
 
 def take_keys(identity, key_id: int, crc_key: bytes, p2p_key: bytes) -> None:
@@ -41,7 +42,8 @@ def take_keys(identity, key_id: int, crc_key: bytes, p2p_key: bytes) -> None:
     identity.p2p_keys[key_id] = p2p_key
 
 
-def _set_pairing(identity, is_open: bool) -> None:
+def set_pairing(identity, is_open: bool) -> None:
+    """Let the flags of a login tell whether one more client may pair by setup code."""
     identity.flags = identity.flags & _SHARES | (_PAIRING if is_open else 0)
 
 
@@ -67,40 +69,6 @@ def set_keys(identity, key_id: int, crc_key: bytes, p2p_key: bytes) -> bool:
     identity.p2p_keys = {identity.key_id: identity.p2p_key}
     take_keys(identity, key_id, crc_key, p2p_key)
     return True
-
-
-def load_pairs(identity):
-    """Return the paired clients; `change_pairs` changes them for good."""
-    from upeer.handshake.invite import setup_key
-    from upeer.handshake.pairs import Pairs
-
-    code = identity.setup_code
-    return Pairs(setup_key(code, identity.did) if code else None, identity.saved_pairs)
-
-
-def change_pairs(identity, change):
-    """Load the paired clients, let change(pairs) change them, store them and return what it returned."""
-    from device.late import drop
-
-    pairs = load_pairs(identity)
-    result = change(pairs)
-    saved = pairs.save()
-    is_open = pairs.is_open
-    pairs = change = None
-    drop(("upeer.handshake.pairs", "upeer.handshake.invite"))  # the store takes their room
-    open_store(identity).set("pairs", saved)
-    identity.saved_pairs = saved
-    _set_pairing(identity, is_open)
-    drop(("device.store",))
-    return result
-
-
-def update_tokens(agent) -> None:
-    """Tell the servers by which tokens clients find us: the pairs changed, or the week, or the time is known now."""
-    now = ticks_ms()
-    agent.epoch = agent.registrar.epoch(now)
-    if agent.epoch:
-        agent.registrar.set_tokens(load_pairs(agent.identity).tokens(agent.epoch), now)
 
 
 def share_bandwidth(identity, on: int) -> None:

@@ -7,7 +7,7 @@ LOADED_LIMIT = 40 * 1024  # bytes of .mpy; code takes about 1.7 times as much RA
 
 # Loaded for a while and dropped when done, or loaded only on request.
 PASSING = {
-    "upeer/handshake/answer.py",  # these down to wifi: device/late.py drops them when they are done
+    "upeer/handshake/answer.py",  # these down to wifi: device/loader.py drops them when they are done
     "upeer/signalling/enrol.py",
     "upeer/handshake/messages.py",
     "upeer/handshake/invite.py",
@@ -21,6 +21,7 @@ PASSING = {
     "device/late.py",
     "device/link.py",
     "device/memory.py",
+    "device/pairing.py",
     "device/startup.py",
     "device/store.py",
     "device/wifi.py",

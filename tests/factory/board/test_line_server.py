@@ -24,7 +24,7 @@ _OTHERS = ["flash", "ram", "clock", "rng", "wifi"]
 _STORED = """
 from device.fctry import load
 from device.identity import Identity
-from device.memory import load_pairs
+from device.pairing import load_pairs
 _identity = Identity(load()[0])
 _pairs = load_pairs(_identity)
 print("upeer-answer", '{"rows": %d, "key_id": %d}' % (len(_pairs.rows), _identity.key_id))

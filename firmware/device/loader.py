@@ -1,0 +1,170 @@
+"""Transient modules: what is loaded for one act, what that costs in RAM, when it is dropped again.
+
+Code sits in RAM on a chip, so what only a login or a handshake needs is loaded for it and dropped after. This is the
+whole table of them, and the only place that touches sys.modules. An image has one file for each group of several
+modules, `device.<group>`, which one read of the flash brings; a tree of plain modules loads them one by one.
+
+Who needs a group says so (`load_group`, or `use_groups` for as long as a task runs), then imports from its modules as
+usual.
+"""
+
+import asyncio
+import sys
+
+from device.heap import admit, collect, free_bytes
+from upeer.base.clock import ticks_add, ticks_diff, ticks_ms
+from upeer.base.compat import const
+
+TRANSIENT: "dict[str, tuple[str, ...]]" = {
+    # read the licence, once after a start
+    "start": ("device.startup", "device.fctry", "upeer.signalling.initstring"),
+    # join the network, log in at masters and p2p servers
+    "login": (
+        "device.wifi",
+        "device.link",
+        "upeer.signalling.enrol",
+        "upeer.signalling.login",
+        "upeer.signalling.question",
+    ),
+    # read and write what is kept in NVS
+    "storage": ("device.memory", "device.store"),
+    # answer an invite; the paired clients and their tokens
+    "handshake": (
+        "device.invites",
+        "device.pairing",
+        "upeer.handshake.answer",
+        "upeer.handshake.messages",
+        "upeer.handshake.invite",
+        "upeer.handshake.lan",
+        "upeer.handshake.pairs",
+        "upeer.crypto.noise",
+    ),
+    # multiply on the curve: a shared secret, or the key pair of the next handshake
+    "ecdh": ("device.curve", "upeer.crypto.x25519"),
+    # answer a built-in command
+    "command": ("device.commands", "upeer.session.stats"),
+    # the built-in services
+    "echo": ("device.services.echo",),
+    "files": ("device.services.files",),
+}
+
+# Bytes of RAM on the chip that a group takes while it is loaded: 1.7 times its .mpy files, checked by tests/size.
+COST = {
+    "start": 6400,
+    "login": 12000,
+    "storage": 4400,
+    "handshake": 14000,
+    "ecdh": 2600,
+    "command": 2900,
+    "echo": 400,
+    "files": 3100,
+}
+
+_KEEP_MS = const(1000)  # after its last use: the next act often needs the same
+
+_users: "dict[str, int]" = {}  # how many tasks use a group now
+_until: "dict[str, int]" = {}  # when a group that is loaded may be dropped
+
+
+def plan(group: str, loaded, users, free: int) -> "list[str] | None":
+    """Decide which of the loaded groups are dropped, so that `group` fits into `free` bytes; None if it does not.
+
+    Those without a user are dropped, in the order of `loaded`, and no more of them than is necessary.
+    """
+    victims: "list[str]" = []
+    for other in loaded:
+        if free >= COST[group]:
+            break
+        if other != group and other not in users:
+            victims.append(other)
+            free += COST[other]
+    return victims if free >= COST[group] else None
+
+
+def expired(until, users, now: int) -> "list[str]":
+    """Decide which groups are dropped now: nobody uses them, and their time is over."""
+    return [group for group in until if group not in users and ticks_diff(until[group], now) <= 0]
+
+
+def load_group(group: str) -> None:
+    """Load a group's modules, unless they are loaded, and keep them for a while. MemoryError if they do not fit."""
+    if group not in _until:
+        _make_room(group)
+        _import(group)
+    _until[group] = ticks_add(ticks_ms(), _KEEP_MS)
+
+
+async def use_groups(groups: tuple, work):
+    """Load groups, one between other tasks' turns, and await `work()`; they stay loaded until that ends."""
+    for group in groups:
+        _users[group] = _users.get(group, 0) + 1
+    try:
+        for group in groups:
+            load_group(group)
+            await asyncio.sleep_ms(0)
+        return await work()
+    finally:
+        for group in groups:
+            _release(group)
+
+
+def drop_group(group: str) -> None:
+    """Drop a group's modules, unless a task uses them; `load_group` or an import loads them again."""
+    if group not in _users:
+        _until.pop(group, None)
+        for name in ("device." + group,) + TRANSIENT[group]:
+            _forget(name)
+
+
+def drop_expired(now: int) -> None:
+    """Drop what was not used for a while. The agent calls this when it has time."""
+    groups = expired(_until, _users, now)
+    for group in groups:
+        drop_group(group)
+    if groups:
+        collect()
+
+
+def drop_all() -> None:
+    """Drop everything that no task uses: memory ran out, or an application wants it."""
+    for group in TRANSIENT:
+        drop_group(group)
+    collect()
+
+
+def _make_room(group: str) -> None:
+    collect()
+    victims = plan(group, list(_until), _users, free_bytes())
+    for victim in victims or ():
+        drop_group(victim)
+    if not admit(COST[group]):
+        raise MemoryError("no room for " + group)
+    if victims:
+        collect()
+
+
+def _import(group: str) -> None:
+    names = TRANSIENT[group]
+    if len(names) != 1:
+        try:
+            __import__("device." + group)
+            return
+        except ImportError:
+            pass  # a tree of plain modules
+    for name in names:
+        __import__(name)
+
+
+def _forget(name: str) -> None:
+    if sys.modules.pop(name, None):
+        package, _, module = name.rpartition(".")
+        if package in sys.modules:
+            delattr(sys.modules[package], module)
+
+
+def _release(group: str) -> None:
+    _users[group] -= 1
+    if not _users[group]:
+        del _users[group]
+    if group in _until:
+        _until[group] = ticks_add(ticks_ms(), _KEEP_MS)

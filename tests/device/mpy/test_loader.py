@@ -1,0 +1,113 @@
+"""Transient modules: what is dropped for what, when, and that nothing of it stays loaded."""
+
+import asyncio
+import gc
+import sys
+
+from helpers import raises
+
+from device import heap
+from device.loader import COST, TRANSIENT, drop_all, drop_expired, drop_group, expired, load_group, plan, use_groups
+from upeer.base.clock import ticks_add, ticks_ms
+
+
+def loaded(group):
+    return [name for name in ("device." + group,) + TRANSIENT[group] if name in sys.modules]
+
+
+def test_every_group_has_its_cost():
+    assert sorted(COST) == sorted(TRANSIENT)
+    modules = [name for group in TRANSIENT.values() for name in group]
+    assert len(modules) == len(set(modules))
+
+
+def test_plan_drops_nothing_while_there_is_room():
+    assert plan("storage", ["login", "start"], {}, COST["storage"]) == []
+
+
+def test_plan_drops_what_was_loaded_first_and_no_more_than_needed():
+    assert plan("storage", ["start", "login"], {}, COST["storage"] - 1) == ["start"]
+    assert plan("handshake", ["start", "login"], {}, COST["handshake"] - COST["start"] - 1) == ["start", "login"]
+
+
+def test_plan_leaves_what_is_in_use():
+    assert plan("storage", ["start", "login"], {"start": 1}, 0) == ["login"]
+    assert plan("storage", ["start"], {"start": 1}, 0) is None
+
+
+def test_plan_refuses_what_does_not_fit():
+    assert plan("handshake", [], {}, COST["handshake"] - 1) is None
+    assert plan("handshake", ["ecdh"], {}, 0) is None
+
+
+def test_expired_are_those_without_a_user_whose_time_is_over():
+    before_the_wrap = 0x3FFFFFF0
+    now = ticks_add(before_the_wrap, 32)
+    until = {"login": before_the_wrap, "storage": ticks_add(now, 1), "ecdh": now}
+    assert sorted(expired(until, {}, now)) == ["ecdh", "login"]
+    assert expired(until, {"login": 2}, now) == ["ecdh"]
+
+
+def test_loaded_group_stays_for_a_while_and_is_dropped_then():
+    load_group("storage")
+    assert loaded("storage") == list(TRANSIENT["storage"])
+    drop_expired(ticks_ms())
+    assert loaded("storage")
+    drop_expired(ticks_add(ticks_ms(), 2000))
+    assert not loaded("storage")
+
+
+def test_group_in_use_is_not_dropped_and_is_kept_a_while_after():
+    async def work():
+        drop_group("storage")
+        drop_expired(ticks_add(ticks_ms(), 99999))
+        drop_all()
+        assert loaded("storage")
+        return 5
+
+    assert asyncio.run(use_groups(("storage", "ecdh"), work)) == 5
+    assert loaded("storage") and loaded("ecdh")
+    drop_all()
+    assert not loaded("storage") and not loaded("ecdh")
+
+
+def test_use_ends_with_an_exception_too():
+    async def work():
+        raise ValueError
+
+    raises(ValueError, asyncio.run, use_groups(("ecdh",), work))
+    drop_all()
+    assert not loaded("ecdh")
+
+
+def test_groups_are_loaded_one_between_other_tasks_turns():
+    seen = []
+
+    async def watch():
+        for _ in range(3):
+            seen.append((bool(loaded("ecdh")), bool(loaded("storage"))))
+            await asyncio.sleep_ms(0)
+
+    async def work():
+        pass
+
+    async def main():
+        watching = asyncio.create_task(watch())
+        await asyncio.sleep_ms(0)
+        await use_groups(("ecdh", "storage"), work)
+        await watching
+
+    asyncio.run(main())
+    drop_all()
+    assert (True, False) in seen, seen
+
+
+def test_group_that_does_not_fit_is_refused_and_counted():
+    before = heap.heap_figures()["refused"]
+    heap.set_heap_limit(gc.mem_alloc() + 1000)
+    try:
+        raises(MemoryError, load_group, "handshake")
+    finally:
+        heap.set_heap_limit(1 << 30)
+    assert not loaded("handshake")
+    assert heap.heap_figures()["refused"] == before + 1
