@@ -18,7 +18,7 @@ sys.path[:0] = [str(_HERE), str(_HERE.parent / "factory"), str(_HERE.parent / "h
 
 import board_images  # noqa: E402
 import line  # noqa: E402
-from common import Figure, report  # noqa: E402
+from figures import report  # noqa: E402
 from mock_chip import MockChip  # noqa: E402
 
 from upeer_factory.flash.esptool_run import Run  # noqa: E402
@@ -49,12 +49,12 @@ def _measure(folder):
     results = {}
     with MockChip() as chip:
         flasher = Flasher(first, Options(folder / "state"))
-        results["new board"] = flasher.flash(chip.port)
-        results["the same recipe again"] = flasher.flash(chip.port)
-        results["next version of the application"] = Flasher(second, Options(folder / "state")).flash(chip.port)
+        results["new"] = flasher.flash(chip.port)
+        results["same"] = flasher.flash(chip.port)
+        results["next"] = Flasher(second, Options(folder / "state")).flash(chip.port)
         FlashState(folder / "state").forget(chip.mac)
         chip.flash.data[:] = os.urandom(1 << 12) * (len(chip.flash.data) >> 12)
-        results["board with other firmware on it"] = Flasher(second, Options(folder / "state2")).flash(chip.port)
+        results["other"] = Flasher(second, Options(folder / "state2")).flash(chip.port)
     return results, _naive(folder, first)
 
 
@@ -70,14 +70,9 @@ def _naive(folder, prepared):
 def main():
     with tempfile.TemporaryDirectory() as name:
         results, naive = _measure(Path(name))
-    figures = []
     for kind, result in results.items():
-        for what, ours, theirs in (
-            ("written", result.bytes_written, naive.bytes_written),
-            ("on the cable", result.bytes_sent, naive.bytes_sent),
-        ):
-            figures.append(Figure(f"{kind}: {what}", ours, "B", "full image", theirs, less_is_better=True))
-    report(figures)
+        report(f"flash_{kind}_written", result.bytes_written, naive.bytes_written)
+        report(f"flash_{kind}_cable", result.bytes_sent, naive.bytes_sent)
 
 
 if __name__ == "__main__":

@@ -13,12 +13,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 import board_lab
+from figures import report
 
 import upeer_client
 from upeer.base.errors import ProtocolError
 
 GATE_K = 176
-GOAL_K = 102
 _STEP_K = 2
 _WORK_S = 15
 _SIZE = 65536
@@ -58,10 +58,7 @@ def main() -> int:
         lab = board_lab.Lab(Path(folder))
         with lab.serve():
             found = smallest(lab, arguments.low, arguments.high)
-    text = f"-X heapsize={found}K" if found else f"more than {arguments.high}K"
-    print(f"smallest heap of a device, 3 masters, one session, 64 KiB echoed: {text}")
-    print(f"  gate {GATE_K}K: {'reached' if found and found <= GATE_K else 'missed'}", end="; ")
-    print(f"goal {GOAL_K}K: {'reached' if found and found <= GOAL_K else 'missed'}")
+    report("heap_smallest", found)
     return 0 if found and found <= GATE_K else 1
 
 

@@ -1,17 +1,13 @@
-"""The figures to beat on this machine: `python tests/bench/bench_peers.py [--json [FILE]]`."""
+"""The figures to beat on this machine: `python tests/bench/bench_peers.py`."""
 
-from common import Figure, report
+from figures import report
 from peers import aioice_connect_ms, aioquic_stream_mbps, datagram_echo_per_s
 
 
 def main() -> None:
-    report(
-        [
-            Figure("aioquic: one stream, 64 MiB, two processes", aioquic_stream_mbps(), "MB/s"),
-            Figure("aioice: connect and first byte, median of 20", aioice_connect_ms(), "ms", less_is_better=True),
-            Figure("asyncio.DatagramProtocol: echo, 64 bytes", datagram_echo_per_s(), "req/s per core"),
-        ]
-    )
+    report("peer_aioquic_stream", aioquic_stream_mbps())
+    report("peer_aioice_connect", aioice_connect_ms())
+    report("peer_asyncio_echo", datagram_echo_per_s())
 
 
 if __name__ == "__main__":

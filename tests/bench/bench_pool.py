@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
-from common import Figure, report
+from figures import report
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
 
@@ -36,7 +36,6 @@ _REAL_LICENCES = 2600
 _RESERVES = 400
 _LANES = 8
 _FAST_BOARDS = 100  # per lane
-_FLASHING_GOAL = 1440.0
 
 _FILL_SQLITE = """
 INSERT INTO licences (did, state, batch, mark, sealed, office_sealed)
@@ -50,23 +49,22 @@ decode(repeat(md5(i::text), 5), 'hex') FROM generate_series(1, ?) AS i
 """
 
 
-def main() -> int:
-    figures: list[Figure] = []
+def main() -> None:
+    """Measure both databases, the second where PostgreSQL is installed, and the line of virtual boards."""
     with tempfile.TemporaryDirectory() as scratch:
-        figures += _database("SQLite", Path(scratch), None)
+        _database("sqlite", Path(scratch), None)
         if postgres_lab.missing_reason():
             print(postgres_lab.missing_reason(), file=sys.stderr)
         else:
             with postgres_lab.postgres() as server:
                 (Path(scratch) / "pg").mkdir()
-                figures += _database("PostgreSQL", Path(scratch) / "pg", postgres_lab.new_database(server, "bench"))
+                _database("postgres", Path(scratch) / "pg", postgres_lab.new_database(server, "bench"))
         if not mpy_tools.missing_reason():
-            figures.append(_real_boards(Path(scratch)))
-    report(figures)
-    return 0
+            report("pool_line_real", _real_boards(Path(scratch)))
 
 
-def _database(name: str, folder: Path, url: str | None) -> list[Figure]:
+def _database(key: str, folder: Path, url: str | None) -> None:
+    """Tell the five figures of one database."""
     factory = factory_lab.make_factory(folder, url, _REAL_LICENCES)
     boards = iter(range(1, 1 << 24))
     empty = _reserve_ms(factory, boards)
@@ -81,14 +79,11 @@ def _database(name: str, folder: Path, url: str | None) -> list[Figure]:
     audit.verify(factory.pool.database, factory.pool.key)
     verify_s = time.perf_counter() - began
     factory.pool.close()
-    kind = f"{name}, {_MILLION:,} licences"
-    return [
-        Figure(f"reserve, median, {kind}", median(full), "ms", "nearly empty", median(empty), 0.5, True),
-        Figure(f"reserve, slowest of 100, {kind}", _slow(full), "ms", "nearly empty", _slow(empty), None, True),
-        Figure(f"status, {kind}", status_ms, "ms"),
-        Figure(f"line, {_LANES} lanes in memory, {name}", line, "boards/h", "flashing", _FLASHING_GOAL, 1.0),
-        Figure(f"audit verify, {kind}", verify_s, "s"),
-    ]
+    report(f"pool_reserve_{key}", median(full), median(empty))
+    report(f"pool_reserve_slow_{key}", _slow(full), _slow(empty))
+    report(f"pool_status_{key}", status_ms)
+    report(f"pool_line_{key}", line)
+    report(f"pool_audit_{key}", verify_s)
 
 
 def _fill(tx: Transaction, is_postgres: bool) -> None:
@@ -124,15 +119,14 @@ def _fast_line(factory: factory_lab.Factory, folder: Path) -> float:
     return _LANES * _FAST_BOARDS * 3600 / _seconds(lane)
 
 
-def _real_boards(scratch: Path) -> Figure:
+def _real_boards(scratch: Path) -> float:
     """Return the boards per hour with a virtual board at every lane."""
     (scratch / "real").mkdir()
     factory = factory_lab.make_factory(scratch / "real", None, 50)
     with _virtual_boards(scratch / "real") as targets:
         seconds = _seconds(lambda number: Burner(targets[number], factory.pool).run() and None)
     factory.pool.close()
-    per_hour = _LANES * 3600 / seconds
-    return Figure(f"line, {_LANES} lanes, real, SQLite", per_hour, "boards/h", "flashing", _FLASHING_GOAL, 1.0)
+    return _LANES * 3600 / seconds
 
 
 @contextmanager
@@ -164,4 +158,4 @@ def _seconds(lane: Callable[[int], None]) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

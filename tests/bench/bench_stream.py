@@ -1,6 +1,6 @@
 """A reliable encrypted stream between two CPython processes, beside aioquic: `python tests/bench/bench_stream.py`."""
 
-from common import Figure, report
+from figures import report
 from ours import stream_mbps
 from peers import aioquic_stream_mbps
 
@@ -15,13 +15,8 @@ def main() -> None:
         theirs.append(aioquic_stream_mbps())
         ours.append(stream_mbps())
         jumbo.append(stream_mbps(datagram=_JUMBO))
-    peer = ("aioquic", max(theirs), 2)
-    report(
-        [
-            Figure("stream, 64 MiB, 1200-byte datagrams", max(ours), "MB/s", *peer),
-            Figure("stream, 64 MiB, path MTU searched up to 16 KiB", max(jumbo), "MB/s", *peer),
-        ]
-    )
+    report("stream_1200", max(ours), max(theirs))
+    report("stream_16k", max(jumbo), max(theirs))
 
 
 if __name__ == "__main__":

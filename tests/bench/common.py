@@ -1,80 +1,15 @@
-"""What the benchmarks share: figures beside a peer's in a table and as JSON, CPU time of a process, a UDP request load.
+"""What the benchmarks share: CPU time of a process, a UDP request load."""
 
-A ratio says how many times better we are than the peer of the same run: above 1 is better, whatever the unit.
-"""
-
-import json
 import os
 import socket
-import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 Address = tuple[str, int]
 
 _RECEIVE_TIME_OUT_S = 0.2
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One measured figure, with the peer's of the same run and the ratio that we want to reach, where there are any."""
-
-    name: str
-    value: float
-    unit: str
-    peer: str = ""
-    peer_value: float | None = None
-    goal: float | None = None
-    less_is_better: bool = False
-
-    @property
-    def ratio(self) -> float | None:
-        """How many times better than the peer."""
-        if not self.peer_value or not self.value:
-            return None
-        return self.peer_value / self.value if self.less_is_better else self.value / self.peer_value
-
-    @property
-    def is_reached(self) -> bool | None:
-        """Whether the ratio reaches the goal; None without a goal or a peer."""
-        return None if self.ratio is None or self.goal is None else self.ratio >= self.goal
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-def _cells(figure: Figure) -> list[str]:
-    peer = f"{figure.peer} {_number(figure.peer_value)}" if figure.peer else "-"
-    ratio = "-" if figure.ratio is None else f"{figure.ratio:.2f}x"
-    goal = "-" if figure.goal is None else f"{figure.goal:g}x"
-    verdict = {None: "", True: "reached", False: "missed"}[figure.is_reached]
-    return [figure.name, _number(figure.value), figure.unit, peer, ratio, goal, verdict]
-
-
-def table(figures: Sequence[Figure]) -> str:
-    """Return the figures as a table of aligned columns."""
-    rows = [["what", "figure", "unit", "peer", "ratio", "goal", ""]] + [_cells(figure) for figure in figures]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
-
-
-def report(figures: Sequence[Figure], argv: Sequence[str] | None = None) -> None:
-    """Print the figures: a table, or with `--json` JSON; `--json FILE` writes JSON to the file beside the table."""
-    argv = list(sys.argv[1:] if argv is None else argv)
-    rows = [{**asdict(figure), "ratio": figure.ratio, "is_reached": figure.is_reached} for figure in figures]
-    text = json.dumps(rows, indent=1)
-    if argv == ["--json"]:
-        print(text)
-        return
-    print(table(figures))
-    if argv[:1] == ["--json"]:
-        Path(argv[1]).write_text(text + "\n", encoding="utf-8")
 
 
 def cpu_seconds(pid: int) -> float:
