@@ -24,13 +24,11 @@ $(STAMP): pyproject.toml tests/lint/stubs.txt tests/support/mpy32/package-lock.j
 demo: setup  ## servers and three virtual boards, reached peer to peer; KEEP=1 leaves them running
 	@$(PY) examples/demo.py $(if $(KEEP),--keep)
 
-test: lint  ## lint, then every test: in parallel, then those that need the machine for themselves
+test: setup  ## lint, then every test: in parallel, then those that need the machine for themselves; all groups run
 	@.ci/system-packages natlab
 	@.ci/system-packages bench
 	@.ci/system-packages factory
-	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not serial"
-	$(PY) -m pytest -m serial || [ $$? -eq 5 ]
-	$(HIL) tests/hil/test_console.py
+	@$(PY) tests/run_groups.py --workers $(WORKERS)
 
 lint: setup  ## style, types (host and MicroPython), layers, sizes of modules and functions
 	@status=0; \
