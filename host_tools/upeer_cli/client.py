@@ -131,15 +131,18 @@ def put(did: str, source: Path, path: str | None, link: Link, json_mode: bool) -
 @link_options
 @json_option
 def ls(did: str, path: str, link: Link, json_mode: bool) -> None:
-    """List a device's files, with sizes in bytes and SHA-256."""
+    """List a device's files, with sizes in bytes and SHA-256, and how much room is left."""
 
-    async def action(connection: Connection) -> list[files.Entry]:
+    async def action(connection: Connection) -> files.Listing:
         return await files.list_files(connection, path)
 
-    entries, stats = run_linked(link, did, action, [])
-    data: dict[str, Any] = {"files": [vars(entry) for entry in entries]} | _stats(stats, link)
-    text = "\n".join(f"{entry.size:9}  {entry.hash[:16]}  {entry.path}" for entry in entries) or "no files"
-    report(data, json_mode, text + _stats_text(stats, link))
+    found, stats = run_linked(link, did, action, [])
+    rows = [vars(entry) for entry in found.entries]
+    data: dict[str, Any] = {"files": rows, "free": found.free, "size": found.size} | _stats(stats, link)
+    lines = [f"{entry.size:9}  {entry.hash[:16]}  {entry.path}" for entry in found.entries] or ["no files"]
+    if found.free is not None and found.size is not None:
+        lines.append(f"{found.free >> 10} of {found.size >> 10} KiB are free")
+    report(data, json_mode, "\n".join(lines) + _stats_text(stats, link))
 
 
 @click.command(epilog=examples(f"upeer ping {_DID}", f"upeer ping {_DID} --count 20 --interval 0.2 --stats"))

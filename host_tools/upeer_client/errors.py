@@ -137,6 +137,14 @@ class FileRefused(ClientError):
     number: int = 0
 
 
+class DeviceFull(FileRefused):
+    """The device has no room for the file; an old file of that name stays until the new one is whole."""
+
+    code = 117
+    exit_code = 7
+    hint = "see 'upeer ls' for what it holds; a file is replaced only once the new one is whole beside it"
+
+
 class DamagedData(ClientError):
     """What arrived is not what was sent: the hashes differ."""
 
@@ -147,5 +155,6 @@ class DamagedData(ClientError):
 
 ALL = [
     ClientError, CannotReach, NoAnswer, WrongKeys, DeviceBusy, TimedOut, ClosedByPeer, ConnectionLost, NoRelay, NoPath,
-    NotPaired, NotAllowed, ConfigError, UsageError, ServiceRefused, FileRefused, DamagedData,
+    NotPaired, NotAllowed, ConfigError, UsageError, ServiceRefused, FileRefused, DeviceFull,
+    DamagedData,
 ]  # fmt: skip

@@ -4,10 +4,11 @@ One request a stream. A file that arrives has its name only once its hash is rig
 """
 
 import asyncio
+import errno
 import hashlib
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from upeer_client.connection import Connection, is_lost
 SERVICE = "files"
 
 _CHUNK = 1 << 18
-_DAMAGED = 5  # EIO: the device's word for a wrong hash
+_DAMAGED = errno.EIO  # the device's word for a wrong hash
 _MAX_LINE = 1024
 
 Counter = Callable[[int], None]
@@ -32,6 +33,15 @@ class Entry:
     hash: str
     size: int
     path: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Files by path, and the file system's bytes: free and in all; None from firmware that does not tell them."""
+
+    entries: list[Entry]
+    free: int | None = None
+    size: int | None = None
 
 
 async def get(
@@ -61,13 +71,13 @@ async def get(
 
 
 async def put(connection: Connection, source: Path, path: str, progress: Counter | None = None) -> Entry:
-    """Copy a file to the device; return what was copied."""
+    """Copy a file to the device, once that has said that it has room; return what was copied."""
     size = source.stat().st_size
     with source.open("rb") as file:
-        reader = await _request(connection, f"PUT {size} {path}", False)
+        reader = await _request(connection, f"STORE {size} {path}", False)
         try:
-            digest = await _send(reader, file, size, progress)
-            answer = await reader.answer()
+            await reader.answer()
+            digest, answer = await _sent(reader, _send(reader, file, size, progress))
             await reader.end()
         except BaseException:
             reader.give_up()
@@ -77,17 +87,17 @@ async def put(connection: Connection, source: Path, path: str, progress: Counter
     return Entry(digest, size, path)
 
 
-async def list_files(connection: Connection, path: str = "") -> list[Entry]:
-    """Return the files below a folder of the device, by path."""
+async def list_files(connection: Connection, path: str = "") -> Listing:
+    """Return the files below a folder of the device, by path, and how much room there is."""
     reader = await _request(connection, f"LIST {path}".strip(), True)
-    await reader.answer()
+    room = [int(word) for word in await reader.answer() if word.isdigit()]
     entries = []
     async for line in reader.lines():
         fields = line.split(" ", 2)
         if len(fields) != 3 or not fields[1].isdigit():
             raise errors.DamagedData("the device's list of files is damaged")
         entries.append(Entry(fields[0], int(fields[1]), fields[2]))
-    return sorted(entries, key=lambda entry: entry.path)
+    return Listing(sorted(entries, key=lambda entry: entry.path), *(room if len(room) == 2 else ()))
 
 
 async def with_retries(connect: Callable[[], Any], action: Callable[[Connection], Any], delays: list[float]) -> Any:
@@ -154,13 +164,7 @@ class _Reader:
         word, *rest = (await self.line()).split(" ")
         if word == "OK":
             return rest
-        number = int(rest[0]) if rest and rest[0].isdigit() else 0
-        if number == _DAMAGED:
-            raise errors.DamagedData(f"the device got {self._name} damaged, or its disk failed")
-        text = os.strerror(number).lower() if number else " ".join(rest)
-        error = errors.FileRefused(f"the device refuses {self._name}: {text}", "see 'upeer ls' for its files")
-        error.number = number
-        raise error
+        raise _refusal(self._name, rest)
 
     async def end(self) -> None:
         """Wait for the end of the stream, so that its channel serves again; DamagedData when more comes."""
@@ -179,6 +183,45 @@ class _Reader:
     async def _more(self, size: int) -> bytes:
         data: bytes = await self.channel.read(size)
         return data
+
+
+def _refusal(name: str, words: list[str]) -> errors.ClientError:
+    """Return the error of a device's words behind ERR: a number, and a text or what a file needs and what is free."""
+    number = int(words[0]) if words and words[0].isdigit() else 0
+    text = " ".join(words[1:])
+    if number == _DAMAGED:
+        return errors.DamagedData(f"the device got {name} damaged, or its disk failed")
+    if text == "unknown request":
+        hint = "its firmware is of another version: update it, or use the upeer of its version"
+        error = errors.FileRefused(f"the device does not know what is asked of it for {name}", hint)
+    elif number == errno.ENOSPC:
+        error = errors.DeviceFull(_no_room(name, [int(word) for word in words[1:] if word.isdigit()]))
+    else:
+        why = os.strerror(number).lower() if number else text
+        error = errors.FileRefused(f"the device refuses {name}: {why}", "see 'upeer ls' for its files")
+    error.number = number
+    return error
+
+
+def _no_room(name: str, sizes: list[int]) -> str:
+    if len(sizes) != 2:
+        return f"the device refuses {name}: its file system became full"
+    needed, free = -(-sizes[0] // 1024), sizes[1] // 1024
+    return f"the device refuses {name}: needs {needed} KiB, {free} KiB are free on the device"
+
+
+async def _sent(reader: _Reader, sending: Coroutine[Any, Any, str]) -> tuple[str, list[str]]:
+    """Send and return (hash, the device's answer); one that comes early is a refusal, and ends the sending."""
+    work, answer = asyncio.ensure_future(sending), asyncio.ensure_future(reader.answer())
+    try:
+        await asyncio.wait({work, answer}, return_when=asyncio.FIRST_COMPLETED)
+        if answer.done():
+            answer.result()
+        return await work, await answer
+    finally:
+        for task in (work, answer):
+            task.cancel()
+        await asyncio.gather(work, answer, return_exceptions=True)
 
 
 async def _request(connection: Connection, line: str, is_all: bool) -> _Reader:

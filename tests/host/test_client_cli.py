@@ -56,8 +56,22 @@ def test_ls_get_put(lab, tmp_path):
     assert made["size"] == len(CONTENT) and (lab.files / "new.txt").read_bytes() == CONTENT
     listed = upeer_json("ls", "lamp", *lab.options)["files"]
     assert [(row["path"], row["hash"]) for row in listed] == [("new.txt", made["hash"]), ("notes.txt", made["hash"])]
-    assert "new.txt" in upeer("ls", "lamp", *lab.options)
+    text = upeer("ls", "lamp", *lab.options)
+    assert "new.txt" in text and text.endswith("400 of 440 KiB are free\n")
+    data = upeer_json("ls", "lamp", *lab.options)
+    assert (data["free"], data["size"]) == lab.device.room
     (lab.files / "new.txt").unlink()
+
+
+def test_put_without_room_is_one_line_and_its_exit_code(lab, tmp_path):
+    (tmp_path / "big.bin").write_bytes(bytes(120 << 10))
+    room, lab.device.room = lab.device.room, (96 << 10, 440 << 10)
+    try:
+        text = upeer("put", "lamp", tmp_path / "big.bin", *lab.options, code=exit_codes.NO_RESOURCE)
+    finally:
+        lab.device.room = room
+    assert "big.bin: needs 120 KiB, 96 KiB are free on the device" in text and text.count("\n") == 1
+    assert not (lab.files / "big.bin").exists()
 
 
 def test_get_into_a_folder(lab, tmp_path):

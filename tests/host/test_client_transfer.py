@@ -1,6 +1,7 @@
 """Files both ways, lost connections, damaged data, slow and silent devices, the blocking form."""
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import random
@@ -8,6 +9,7 @@ import random
 import pytest
 from client_lab import Lab
 
+from upeer.base.errors import ProtocolError
 from upeer_client import blocking, errors, files
 from upeer_client import client as client_module
 from upeer_client.connection import is_lost
@@ -54,8 +56,9 @@ def test_empty_file_and_several_requests_on_one_connection(lab, tmp_path):
             await files.get(connection, "data.bin", tmp_path / "many")
         return await files.list_files(connection)
 
-    entries = _run_linked(lab, action)
-    assert [(entry.path, entry.size) for entry in entries] == [("data.bin", len(CONTENT)), ("empty", 0)]
+    listing = _run_linked(lab, action)
+    assert (listing.free, listing.size) == lab.device.room
+    assert [(entry.path, entry.size) for entry in listing.entries] == [("data.bin", len(CONTENT)), ("empty", 0)]
     assert (tmp_path / "empty2").read_bytes() == b""
     (lab.files / "empty").unlink()
 
@@ -90,6 +93,86 @@ def test_damaged_get_leaves_nothing(lab, tmp_path, answer):
     finally:
         lab.device.services["files"] = true
     assert list(tmp_path.iterdir()) == []
+
+
+def _played(lab, serve, action):
+    """Run a client's action against a device whose file service is `serve`; return what `serve` noted of it."""
+    noted = []
+
+    async def play(channel):
+        noted.append((await channel.readline()).decode().strip())
+        await serve(channel, noted)
+
+    true, lab.device.services["files"] = lab.device.services["files"], play
+    try:
+        _run_linked(lab, action)
+    finally:
+        lab.device.services["files"] = true
+        lab.noted = noted
+
+
+async def _answer_and_count(channel, noted, *answers):
+    """Send the first answer at once, each other one when something came; note what came in all."""
+    for answer in answers:
+        await channel.write(answer)
+        await channel.drain()
+        if answer is not answers[-1]:
+            await channel.readexactly(1000)
+    channel.close()
+    with contextlib.suppress(ProtocolError):
+        noted.append(len(await channel.read(1 << 20)))
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "says"),
+    [
+        (b"ERR 28 122880 98304\n", errors.DeviceFull, "needs 120 KiB, 96 KiB are free on the device"),
+        (b"ERR 28 122881 98303\n", errors.DeviceFull, "needs 121 KiB, 95 KiB are free on the device"),
+        (b"ERR 28 file error\n", errors.DeviceFull, "its file system became full"),
+        (b"ERR 1 file error\n", errors.FileRefused, "operation not permitted"),
+        (b"ERR 22 unknown request\n", errors.FileRefused, "does not know what is asked of it"),
+        (b"", errors.DamagedData, "too early"),
+    ],
+)
+def test_put_that_is_refused_sends_no_byte(lab, tmp_path, answer, kind, says):
+    (tmp_path / "new").write_bytes(CONTENT)
+    with pytest.raises(kind, match=says):
+        _played(
+            lab,
+            lambda channel, noted: _answer_and_count(channel, noted, answer),
+            lambda connection: files.put(connection, tmp_path / "new", "new.bin"),
+        )
+    assert lab.noted[0] == "STORE 300000 new.bin" and sum(lab.noted[1:]) == 0
+
+
+def test_put_ends_when_the_device_refuses_in_the_middle(lab, tmp_path):
+    (tmp_path / "new").write_bytes(CONTENT * 4)  # far more than the device's window takes unread
+    with pytest.raises(errors.DeviceFull, match="became full"):
+        _played(
+            lab,
+            lambda channel, noted: _answer_and_count(channel, noted, b"OK\n", b"ERR 28 file error\n"),
+            lambda connection: files.put(connection, tmp_path / "new", "new.bin"),
+        )
+
+
+def test_put_into_a_full_device_leaves_the_old_file(lab, tmp_path):
+    (tmp_path / "new").write_bytes(CONTENT)
+    room, lab.device.room = lab.device.room, (len(CONTENT) - 1, 440 << 10)
+    try:
+        with pytest.raises(errors.DeviceFull) as caught:
+            _run_linked(lab, lambda connection: files.put(connection, tmp_path / "new", "data.bin"))
+        assert (caught.value.number, caught.value.exit_code) == (28, 7)
+    finally:
+        lab.device.room = room
+    assert (lab.files / "data.bin").read_bytes() == CONTENT
+
+
+def test_listing_of_firmware_that_does_not_tell_its_room(lab):
+    async def action(connection):
+        found = await files.list_files(connection)
+        assert (found.entries, found.free, found.size) == ([], None, None)
+
+    _played(lab, lambda channel, noted: _answer_and_count(channel, noted, b"OK\n"), action)
 
 
 def test_connection_lost_in_mid_transfer_is_made_anew(lab, tmp_path):

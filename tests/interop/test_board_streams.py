@@ -61,7 +61,7 @@ def test_file_goes_there_and_back(run: Run, tmp_path: Path) -> None:
         sent = await files.put(connection, source, "dir/a.bin")
         got = await files.get(connection, "dir/a.bin", tmp_path / "back.bin")
         listed = await files.list_files(connection)
-        assert sent.hash == got.hash and got.hash in [entry.hash for entry in listed]
+        assert sent.hash == got.hash and got.hash in [entry.hash for entry in listed.entries]
         return got.hash
 
     assert run(work) == hashlib.sha256(source.read_bytes()).hexdigest()

@@ -106,7 +106,7 @@ def test_reset_in_mid_upload_leaves_the_old_file(lab: Lab, short_idle: float, tm
         listed = await files.with_retries(
             lambda: client.connect(lab.dids[0]), lambda found: files.list_files(found), [0.5, 1, 2]
         )
-        assert [(entry.path, entry.size) for entry in listed] == [("conf", 16)]
+        assert [(entry.path, entry.size) for entry in listed.entries] == [("conf", 16)]
 
     with lab.serve(), lab.board(heap=HEAP) as board:
         lab.run(work, 120)

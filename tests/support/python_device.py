@@ -79,6 +79,7 @@ class PythonDevice:
         self.services: dict[str, Service] = {"echo": echo, "files": self._files}
         self.connections: list[Any] = []
         self.commands: list[str] = []
+        self.room = (400 << 10, 440 << 10)  # bytes that its file system has free, and in all
         self.blocks_direct = False
         self.loses_pair_answer = False  # stores the pairing, then is gone before it answers
         self.refuses = 0  # status of handshake message 2
@@ -289,23 +290,29 @@ class PythonDevice:
                 await channel.write(b"OK %d\n" % len(data))
                 await channel.write(data)
                 await channel.write(hashlib.sha256(data).hexdigest().encode() + b"\n")
-            elif verb == "PUT":
+            elif verb == "STORE":
                 size, _, name = rest.partition(" ")
+                if int(size) > self.room[0]:
+                    raise OSError(errno.ENOSPC, f"{size} {self.room[0]}")
+                await channel.write(b"OK\n")
                 data = await channel.readexactly(int(size))
                 digest = hashlib.sha256(data).hexdigest().encode()
                 if (await channel.readline()).strip() != digest:
                     raise OSError(errno.EIO, "hash")
                 (self.folder / name).write_bytes(data)
                 await channel.write(b"OK " + digest + b"\n")
-            else:
+            elif verb == "LIST":
                 await self._list(channel)
+            else:
+                await channel.write(b"ERR 22 unknown request\n")
         except OSError as error:
-            await channel.write(b"ERR %d file error\n" % (error.errno or errno.EIO))
+            text = error.strerror if error.errno == errno.ENOSPC else "file error"
+            await channel.write(f"ERR {error.errno or errno.EIO} {text}\n".encode())
         channel.close()
 
     async def _list(self, channel: Any) -> None:
         assert self.folder is not None
-        await channel.write(b"OK\n")
+        await channel.write(b"OK %d %d\n" % self.room)
         for path in sorted(self.folder.iterdir()):
             data = path.read_bytes()
             line = f"{hashlib.sha256(data).hexdigest()} {len(data)} {path.name}\n"

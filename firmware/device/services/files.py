@@ -1,9 +1,8 @@
-"""Files of the device below one folder: get, put, list and remove, each with SHA-256.
+"""Files of the device below one folder: get, store, list and remove, each with SHA-256 (protocol, chapter 9.3).
 
-One request a stream: a line `GET path`, `PUT size path`, `LIST path` or `DEL path`. Answers begin with `OK ...` or
-`ERR code text`. GET: `OK size`, the bytes, then their hash in hex as a last line. PUT: the bytes and a hash line
-follow the request; the file takes its name only once the hash matches. LIST: lines `hash size path`. Codes are errno
-numbers, 5 (EIO) for a wrong hash.
+One request a stream: a line `GET path`, `STORE size path`, `LIST path` or `DEL path`. Answers begin with `OK ...` or
+`ERR code text`; codes are errno numbers. A file that is stored takes its name only once its hash matches, so there
+must be room for it beside the one that it replaces: that is looked at before a byte is sent.
 """
 
 import os
@@ -13,10 +12,12 @@ from hashlib import sha256
 from upeer.base.compat import const
 
 ROOT = "/files"
+MOUNT = "/"  # of the file system that ROOT is on
 _SIZE = const(1024)
 _PART = ".part"
 _EIO = const(5)
 _EPERM = const(1)
+_ENOSPC = const(28)
 _EINVAL = const(22)
 _FOLDER = const(0x4000)
 _GUEST = const(2)
@@ -91,7 +92,35 @@ async def _receive(channel, file, left: int) -> bytes:
     return hexlify(digest.digest())
 
 
-async def _put(channel, path: str, size: int) -> None:
+def _needed(size: int, path: str, block: int) -> int:
+    """Return the bytes of flash that a new file takes: 8 bytes of each block are LittleFS's, entries take two more
+    blocks, and so does each folder.
+    """
+    return (size // (block - 8) + 2 * path[len(ROOT) :].count("/") + 1) * block
+
+
+def _folders(path: str) -> int:
+    """Return the number of folders below a path; other file systems that are mounted there have no fourth field."""
+    found = [entry[0] for entry in os.ilistdir(path) if entry[1] == _FOLDER and len(entry) > 3]
+    return len(found) + sum([_folders(path.rstrip("/") + "/" + name) for name in found])
+
+
+def room() -> tuple:
+    """Return (bytes free, bytes in all, bytes of a block); VfsLfs2 counts the two blocks of each folder twice."""
+    _make_folders(ROOT + "/")
+    stat = os.statvfs(ROOT)
+    free = stat[3] - (1 << 32 if stat[3] > stat[2] else 0) + 2 * _folders(MOUNT)
+    return max(0, free) * stat[1], stat[2] * stat[1], stat[1]
+
+
+async def _store(channel, path: str, size: int) -> None:
+    if size < 0:
+        raise ValueError("bad size")
+    free, _, block = room()
+    needed = _needed(size, path, block)
+    if needed > free:
+        return await channel.write(b"ERR %d %d %d\n" % (_ENOSPC, needed, free))
+    await channel.write(b"OK\n")
     _make_folders(path)
     part = path + _PART
     try:
@@ -118,7 +147,7 @@ def _hash(path: str) -> bytes:
 
 
 async def _list(channel, path: str) -> None:
-    await channel.write(b"OK\n")
+    await channel.write(b"OK %d %d\n" % room()[:2])
     folders = [path]
     while folders:
         folder = folders.pop()
@@ -133,15 +162,14 @@ async def _list(channel, path: str) -> None:
 
 async def _handle(channel, line: str) -> None:
     verb, rest = (line.split(" ", 1) + [""])[:2]
-    if verb in ("PUT", "DEL") and channel.connection.role >= _GUEST:
+    if verb in ("STORE", "DEL") and channel.connection.role >= _GUEST:
         raise OSError(_EPERM)
     if verb == "GET":
         await _get(channel, path_of(rest))
-    elif verb == "PUT":
+    elif verb == "STORE":
         size, name = rest.split(" ", 1)
-        await _put(channel, path_of(name), int(size))
+        await _store(channel, path_of(name), int(size))
     elif verb == "LIST":
-        _make_folders(ROOT + "/")
         await _list(channel, path_of(rest))
     elif verb == "DEL":
         os.remove(path_of(rest))

@@ -77,8 +77,14 @@ def serve(request):
 
 
 def put(name, data, digest=None):
+    """Return what the service answers to a file: after its OK to the size, when it gave one."""
     digest = digest or hexlify(sha256(data).digest())
-    return serve(b"PUT %d %s\n" % (len(data), name) + data + digest + b"\n")
+    answer = serve(b"STORE %d %s\n" % (len(data), name) + data + digest + b"\n")
+    return answer[3:] if answer.startswith(b"OK\n") else answer
+
+
+def free():
+    return files.room()[0]
 
 
 def on_fresh_disk(work):
@@ -86,6 +92,7 @@ def on_fresh_disk(work):
     disk = Disk()
     vfs.VfsLfs2.mkfs(disk)
     vfs.mount(disk, files.ROOT)
+    files.MOUNT = files.ROOT
     try:
         work()
     finally:
@@ -101,7 +108,8 @@ def test_file_is_kept_whole_and_listed_with_its_hash():
         data = bytes(range(256)) * 8
         assert put(b"a.bin", data).startswith(b"OK ")
         assert serve(b"GET a.bin\n") == b"OK 2048\n" + data + hexlify(sha256(data).digest()) + b"\n"
-        assert serve(b"LIST\n") == b"OK\n%s 2048 a.bin\n" % hexlify(sha256(data).digest())
+        head = b"OK %d %d\n" % (free(), _BLOCK * _BLOCKS)
+        assert serve(b"LIST\n") == head + b"%s 2048 a.bin\n" % hexlify(sha256(data).digest())
 
     on_fresh_disk(work)
 
@@ -116,19 +124,72 @@ def test_wrong_hash_leaves_the_old_file():
     on_fresh_disk(work)
 
 
-def test_full_disk_is_an_error_and_leaves_nothing_behind():
+def test_what_does_not_fit_is_refused_before_a_byte_is_read():
+    def work():
+        put(b"a.bin", bytes(8000))
+        for name in (b"big.bin", b"a.bin", b"new/folder/big.bin"):  # beside the old one, too
+            channel = Channel(b"STORE 8000 %s\n" % name)  # the test would fail at a read behind the line
+            asyncio.run(files.serve(channel))
+            needed = ((8000 // 504) + 3 + 2 * (name.count(b"/"))) * 512
+            assert channel.answer == b"ERR 28 %d %d\n" % (needed, free()) and channel.is_closed
+        assert names() == ["a.bin"]  # and no folder
+        assert put(b"b.bin", b"there is room for this").startswith(b"OK ")
+
+    on_fresh_disk(work)
+
+
+def test_room_is_what_the_blocks_say_and_folders_count_once():
+    def work():
+        assert files.room() == (30 * _BLOCK, 32 * _BLOCK, _BLOCK)
+        for count in range(1, 9):  # in the end VfsLfs2 says that more is used than there is
+            os.mkdir(files.ROOT + "/folder%d" % count)
+            assert free() == (30 - 2 * count) * _BLOCK
+        assert serve(b"LIST\n").startswith(b"OK 7168 16384\n")
+
+    on_fresh_disk(work)
+
+
+def test_what_is_said_to_fit_does_fit_and_little_room_is_wasted():
+    def work(folder, filled):
+        put(b"filled", bytes(filled))
+        path, size = files.path_of(folder + "big"), free()
+        while files._needed(size, path, _BLOCK) > free():
+            size -= 64
+        assert size > free() - (5 + 2 * folder.count("/")) * _BLOCK
+        assert put(path[len(files.ROOT) :].encode(), bytes(size)).startswith(b"OK ")
+        assert free() < 3 * _BLOCK
+
+    for folder in ("", "x/", "x/y/"):
+        for filled in (0, 3000, 9000):
+            on_fresh_disk(lambda folder=folder, filled=filled: work(folder, filled))
+
+
+def test_disk_that_others_fill_meanwhile_is_an_error_and_leaves_nothing_behind():
     def work():
         put(b"a.bin", b"old")
-        assert put(b"big.bin", bytes(17000)).startswith(b"ERR 28 ")
+        needed, files._needed = files._needed, lambda size, path, block: 0
+        try:
+            assert put(b"big.bin", bytes(17000)) == b"ERR 28 file error\n"
+        finally:
+            files._needed = needed
         assert names() == ["a.bin"]
         assert put(b"b.bin", b"there is room again").startswith(b"OK ")
 
     on_fresh_disk(work)
 
 
+def test_bad_sizes_and_old_requests_are_refused():
+    def work():
+        for request in (b"STORE -1 a.bin\n", b"STORE x a.bin\n", b"STORE a.bin\n", b"PUT 1 a.bin\n"):
+            assert serve(request).startswith(b"ERR 22 ")
+        assert names() == []
+
+    on_fresh_disk(work)
+
+
 def test_upload_that_ends_early_leaves_nothing_behind():
     def work():
-        assert serve(b"PUT 1000 a.bin\nonly this").startswith(b"ERR 5 ")
+        assert serve(b"STORE 1000 a.bin\nonly this").startswith(b"OK\nERR 5 ")
         assert names() == []
 
     on_fresh_disk(work)
