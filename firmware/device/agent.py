@@ -1,22 +1,25 @@
 """The device's agent: stays logged in, keeps sessions going, hands connections and commands to the application's side.
 
 A shell: it pumps the core (`Registrar`, `Endpoint`) between one UDP socket, the clock and asyncio, and decides nothing
-about the protocol. What happens seldom is in `link` (the network), `invites` and `late` (dropping modules).
+about the protocol. What happens seldom is in transient modules, `link` (the network) and `invites`; see `loader`.
 """
 
-# The sockets are made by `link`, which is loaded late.
+# The sockets are made by `link`, which is transient.
 # mypy: disable-error-code="attr-defined"
 
 import asyncio
-import gc
 
+import machine
+
+from device.heap import collect
+from device.loader import admit, drop_all, drop_expired, load_group, use_groups
+from device.log import log
 from upeer.aio import Connection
 from upeer.base.clock import earlier, ticks_add, ticks_diff, ticks_ms
 from upeer.base.compat import const
 from upeer.base.wire import LAN_INVITE
 from upeer.crypto.aead import random_bytes
 from upeer.endpoint import FROM_LAN, Endpoint
-from upeer.session.session import EVENT_CLOSED
 from upeer.signalling.registrar import Registrar
 
 _MAX_DATAGRAM = const(1200)
@@ -26,22 +29,25 @@ _BUSY_MS = const(10)
 _QUIET_MS = const(250)
 _TROUBLE_MS = const(500)
 _QUIET_LOG_MS = const(5000)
-_SPARES = const(2)
-_LATE_MS = const(1000)  # modules that pass are kept this long: more may need them
+_SWEEP_MS = const(250)  # between two looks for transient modules that nobody uses any more
+_MANY = const(4)  # datagrams whose garbage is worth a collection as soon as there is time
 _STRANGER_MS = const(62)  # of the budget of invites, before anything is loaded for one from the local network
-_NEXT_KEY_MS = const(3000)  # the first moments of a session are its own
+_MAX_INVITES = const(4)  # that wait for their answer
+_MAX_LAN_INVITES = const(2)  # of them from the local network, where strangers may send
+_HANDSHAKES = const(2)  # under way at a time
+_HANDSHAKE = ("handshake",)
+_ECDH = ("ecdh",)
 _ROLES = ("", "master", "p2p")
 _PATHS = ("lan", "direct", "direct", "relay")
-
-
-def log(text: str) -> None:
-    """Print one line for the console. Secrets are never passed here."""
-    print("upeer:", text)
 
 
 def readable(sock):
     """Wait, as an awaitable, until a datagram can be read."""
     yield asyncio.core._io_queue.queue_read(sock)
+
+
+def _load_login() -> None:
+    load_group("login")
 
 
 class DeviceConnection(Connection):
@@ -59,38 +65,40 @@ class DeviceConnection(Connection):
 
 
 class Agent:
-    """The pump. limits: (sessions, bytes per session, bytes per channel).
+    """The pump. limits: (sessions, bytes per session, bytes per channel); clock: None or MHz (idle, busy).
 
     The owner has on_connection(connection), on_command(connection, request_id, name, data) and on_tick().
+    `invites` are those that wait for an answer: (invite_id, datagram or event, where from, since when).
     """
 
-    def __init__(self, identity, limits: tuple, owner):
+    def __init__(self, identity, limits: tuple, owner, clock: "tuple | None" = None):
         now = ticks_ms()
         self.identity = identity
         self.registrar = Registrar(identity, random_bytes, now)
+        self.registrar.before_enrol = _load_login
         self.endpoint = Endpoint(False, limits + (_MAX_DATAGRAM, _IDLE_TIMEOUT_S), random_bytes, now)
+        self.endpoint.admit = admit
         self.own_ip = ""
         self.udp = self.lan = None
         self.unanswered = False
         self.epoch = 0
+        self.invites = []
         self.on_command = owner.on_command
         self._owner = owner
         self._out = bytearray(_MAX_DATAGRAM + 16)
         self._out_view = memoryview(self._out)
         self._is_flushing = False
         self._readers = []
-        self._spare = []  # buffers of a channel, made while the heap is tidy
-        self._spare_size = limits[2]
-        self._working = 0  # tasks that use modules which pass
-        self._late_until = self._ephemeral_at = self._quiet_until = now
-
-    def _new_ring(self, size: int) -> memoryview:
-        """Return the buffer of one direction of a session's channel."""
-        return memoryview(self._spare.pop() if self._spare else bytearray(size))
+        self._running = []  # the groups of transient modules that tasks use
+        self.is_key_awaited = False  # by an invite
+        self._received = 0  # datagrams since the last collection, of which garbage is left
+        self._clock = clock
+        self._is_fast = False
+        self._sweep_at = self._quiet_until = now
 
     # reading
 
-    def read_on(self) -> None:
+    def start_reading(self) -> None:
         """Begin to read from the sockets."""
         for udp in (self.udp, self.lan):
             if udp:
@@ -111,29 +119,44 @@ class Agent:
             try:
                 for _ in range(_BURST):
                     size = udp.receive()
-                    if not size:
+                    if not size or not self._take(udp, size):
                         break
-                    self._take(udp, size)
                 self.flush()
             except Exception as error:  # noqa: BLE001 - a task's top
                 self._on_trouble(error)
             await asyncio.sleep_ms(0)
 
-    def _take(self, udp, size: int) -> None:
+    def _take(self, udp, size: int) -> bool:
+        """Handle one datagram; return whether it was of a session, which takes little time."""
         now = ticks_ms()
+        self._received += 1
         if self.endpoint.receive_datagram(udp.buf, size, udp.addr, now):
-            return
+            return True
         data = bytes(memoryview(udp.buf)[:size])
         if data[0] != LAN_INVITE:
             self.registrar.receive_datagram(data, udp.addr, now)
-        elif self.endpoint.may_spend(FROM_LAN, _STRANGER_MS, now) and self._is_ready():
-            from device.invites import on_lan_invite
+        elif self.endpoint.may_spend(FROM_LAN, _STRANGER_MS, now):
+            self._queue_invite(data[4:12], data, udp.addr, _MAX_LAN_INVITES)
+        return False
 
-            on_lan_invite(self, data, udp.addr, now)
+    def _queue_invite(self, invite_id: bytes, item, source, most: int) -> None:
+        """Have an invite answered as soon as there is time and a key pair for it; repetitions wait only once."""
+        if len(self.invites) >= most:
+            return
+        for waiting in self.invites:
+            if waiting[0] == invite_id:
+                return
+        self.invites.append((invite_id, item, source, ticks_ms()))
+        if self._running.count(_HANDSHAKE) < _HANDSHAKES:
+            self.begin(_HANDSHAKE, self._answer_invites)
+
+    def _answer_invites(self):
+        from device.invites import answer_invites
+
+        return answer_invites(self)
 
     def _on_trouble(self, error) -> None:
-        self._drop_late()
-        gc.collect()
+        drop_all()
         now = ticks_ms()
         if ticks_diff(self._quiet_until, now) > 0:
             return
@@ -149,112 +172,97 @@ class Agent:
         """Keep time for as long as the device runs."""
         while True:
             now = ticks_ms()
-            wait_ms = _BUSY_MS if self.endpoint.sessions else _QUIET_MS
+            wait_ms = _BUSY_MS if self.endpoint.sessions or self.registrar.busy else _QUIET_MS
             deadline = earlier(self.registrar.timer(), self.endpoint.timer())
             if deadline is not None:
                 wait_ms = min(wait_ms, max(ticks_diff(deadline, now), 1))
+            received = self._received
             await asyncio.sleep_ms(wait_ms)
             try:
                 self._owner.on_tick()
                 if self.udp:
-                    self._tick(ticks_ms())
+                    self._tick(ticks_ms(), self._received == received)
             except Exception as error:  # noqa: BLE001 - a task's top
                 self._on_trouble(error)
                 await asyncio.sleep_ms(_TROUBLE_MS)
 
-    def _tick(self, now: int) -> None:
-        self.registrar.handle_timer(now)
+    def _tick(self, now: int, is_idle: bool) -> None:
+        registrar = self.registrar
+        if registrar.busy:
+            _load_login()
+        registrar.handle_timer(now)
         self.endpoint.handle_timer(now)
         self.flush()
+        if not self._running and not registrar.busy:
+            self._plan_work(now)
+        self.set_clock(bool(self._running or registrar.busy or self.endpoint.sessions))
+        if ticks_diff(self._sweep_at, now) <= 0:
+            self._sweep_at = ticks_add(now, _SWEEP_MS)
+            drop_expired(now)
+        if is_idle and self._received >= _MANY:
+            self._received = 0
+            collect()
+
+    def _plan_work(self, now: int) -> None:
+        """Begin what is made ahead of need: the tokens of a new week, the key pair of the next handshake."""
         if self.registrar.epoch(now) != self.epoch:
-            self.make_room()
-            from device.pairing import update_tokens
+            self.begin(_HANDSHAKE, self._upload_tokens)
+        elif self.endpoint.ephemeral is None:
+            self.make_key_pair()
 
-            update_tokens(self)
-            self.flush()  # at once: a client that has just paired comes again
-        elif self.registrar.busy or self._working:
-            self.keep_late()
-        elif self._late_until is not None:
-            if ticks_diff(self._late_until, now) <= 0:
-                self._drop_late()
-        elif self.endpoint.ephemeral is None and ticks_diff(self._ephemeral_at, now) <= 0:
-            self._make_ephemeral()
+    def set_clock(self, is_busy: bool) -> None:
+        """Run fast while something waits for us, where the board's file says how fast that is."""
+        if self._clock and is_busy != self._is_fast:
+            self._is_fast = is_busy
+            machine.freq(self._clock[is_busy] * 1000000)
 
-    def _drop_late(self) -> None:
-        """Drop what passed, unless it is in use."""
-        self._late_until = None
-        if not self._working and not self.registrar.busy:
-            from device.late import drop
+    async def update_tokens(self) -> None:
+        """Tell the servers by which tokens clients find us, once these have changed: the next one may come at once."""
+        await use_groups(_HANDSHAKE, self._upload_tokens)
+        self.flush()
 
-            drop()
-            if not self.endpoint.sessions:
-                self.fill_spare()
+    def _upload_tokens(self):
+        from device.pairing import upload_tokens
 
-    def fill_spare(self) -> None:
-        """Make the buffers of the next session's channel, if there is room."""
-        try:
-            while len(self._spare) < _SPARES:
-                self._spare.append(bytearray(self._spare_size))
-        except MemoryError:
-            pass  # then they are made when they are needed
+        return upload_tokens(self)
 
-    def make_room(self) -> None:
-        """Drop what passed, for other modules that pass to be loaded."""
-        self._drop_late()
-        self.keep_late()
+    def make_key_pair(self, is_awaited: bool = False) -> None:
+        """Begin to make the key pair of the next handshake, unless that is under way; in haste if an invite waits."""
+        self.is_key_awaited = is_awaited
+        if _ECDH not in self._running:
+            self.begin(_ECDH, self._make_ephemeral)
 
-    def keep_late(self) -> None:
-        """Keep what passes for a while: it is needed, and more may need it."""
-        self._late_until = ticks_add(ticks_ms(), _LATE_MS)
-
-    def _make_ephemeral(self) -> None:
+    def _make_ephemeral(self):
         from device.curve import make_ephemeral
 
-        self.begin(make_ephemeral(self))
+        return make_ephemeral(self)
 
-    def _is_ready(self) -> bool:
-        """Make room for a handshake, and tell whether the key pair for it is there; else make that now."""
-        self.make_room()
-        if self.endpoint.ephemeral is None and not self._working:
-            self._make_ephemeral()
-        return self.endpoint.ephemeral is not None
+    def begin(self, groups: tuple, work, *args) -> None:
+        """Run work(*args), which uses groups of transient modules, as a task that logs what it raises."""
+        self._running.append(groups)
+        self.set_clock(True)
+        asyncio.create_task(self._run(groups, work, args))
 
-    def begin(self, work) -> None:
-        """Run a coroutine that uses modules which pass: they stay from now on until it ends."""
-        self._working += 1
-        asyncio.create_task(self._run_work(work))
-
-    async def work(self, work):
-        """Await a coroutine that uses modules which pass."""
-        self._working += 1
+    async def _run(self, groups: tuple, work, args: tuple) -> None:
         try:
-            return await work
-        finally:
-            self._end_work()
-
-    async def _run_work(self, work) -> None:
-        try:
-            await work
+            await use_groups(groups, work, *args)
+            self.flush()
         except Exception as error:  # noqa: BLE001 - a task's top
             self._on_trouble(error)
         finally:
-            self._end_work()
-
-    def _end_work(self) -> None:
-        self._working -= 1
-        self._late_until = ticks_ms()
+            self._running.remove(groups)
 
     # writing
 
     def flush(self) -> None:
-        """Send what there is to send and hand out events."""
+        """Send what there is to send and deliver events."""
         if self._is_flushing or self.udp is None:
             return
         self._is_flushing = True
         try:
             now = ticks_ms()
             self._send(now)
-            if self._hand_out_events(now):
+            if self._deliver_events(now):
                 self._send(now)
         except MemoryError as error:
             self._on_trouble(error)
@@ -276,7 +284,7 @@ class Agent:
             start = endpoint.send_start
             self.udp.send(self._out_view[start : start + size], endpoint.send_addr)
 
-    def _hand_out_events(self, now: int) -> bool:
+    def _deliver_events(self, now: int) -> bool:
         found = False
         while True:
             event = self.registrar.next_event()
@@ -284,43 +292,39 @@ class Agent:
                 break
             found = True
             self._on_event(event, now)
-        is_over = False
         while True:
             item = self.endpoint.next_event()
             if item is None:
                 break
             found = True
-            is_over = is_over or item[1][0] == EVENT_CLOSED
             item[0].connection.on_event(item[1])
-        if is_over:
-            self._drop_late()
         return found
 
     def _on_event(self, event: tuple, now: int) -> None:
         kind = event[0]
-        self.keep_late()
         if kind == "invite":
-            if self._is_ready():
-                from device.invites import on_invite
-
-                on_invite(self, event, now)
+            self._queue_invite(event[2], event, event[1], _MAX_INVITES)
         elif kind == "online":
-            from device.link import set_candidates
-
             log("online %s %d" % (_ROLES[event[1]], event[2]))
-            set_candidates(self)
+            self.begin(("login",), self._go_online)
         elif kind == "offline":
             log("offline %s %d: %s" % (_ROLES[event[1]], event[2], event[3]))
         elif kind == "unanswered":
             self.unanswered = True
         elif kind == "keys":
-            from device.link import use_keys
+            self.begin(("storage", "login"), self._use_keys, event)
 
-            use_keys(self, event)
+    def _go_online(self):
+        from device.link import go_online
+
+        return go_online(self)
+
+    def _use_keys(self, event: tuple):
+        from device.link import use_keys
+
+        return use_keys(self, event)
 
     def connect(self, session) -> None:
         """Hand a new session to the owner."""
         session.connection = DeviceConnection(session, self)
-        self._ephemeral_at = ticks_add(ticks_ms(), _NEXT_KEY_MS)
-        session.new_ring = self._new_ring
         self._owner.on_connection(session.connection)

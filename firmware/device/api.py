@@ -6,15 +6,17 @@ async def greet(channel): ...
 await device.start()
 """
 
-# The agent is loaded late, so its type is not known here.
+# The agent is made in `start`, so its type is not known here.
 # mypy: disable-error-code="attr-defined"
 
 import asyncio
-import gc
 
 import machine
 import network
 
+from device.agent import Agent
+from device.heap import collect
+from device.loader import drop_group, load_group, use_groups
 from upeer.base.clock import ticks_add, ticks_diff, ticks_ms
 from upeer.base.compat import const
 from upeer.base.errors import LocalError, ProtocolError
@@ -29,6 +31,7 @@ _SETUP = const(3)  # role of a session by setup code
 _FAILED = const(1)
 _NOT_FOUND = const(2)
 _FORBIDDEN = const(3)
+_OUT_OF_MEMORY = const(4)
 
 
 class Device:
@@ -38,17 +41,15 @@ class Device:
     """
 
     def __init__(self, watchdog_s: int = 0):
-        from device.late import drop
+        load_group("start")
         from device.startup import load
 
         self.identity, self._masters, self.faults = load()
         for fault in self.faults:
             print("upeer:", fault)
-        drop()
         self.did = self.identity.did
         self.agent = None
         self.services = {}
-        self._has_services = False  # built-in ones are loaded
         self._commands = {}
         self._watchdog_s = watchdog_s
         self._watchdog = None
@@ -81,22 +82,15 @@ class Device:
 
     async def start(self) -> None:
         """Join the network and log in, and stay so in the background. ValueError when no network is stored."""
-        from device.late import drop
-        from device.memory import open_store
+        load_group("start")
         from device.startup import limits, tidy_files
-        from device.wifi import credentials
 
-        credentials(open_store(self.identity))
+        found, clock = limits()
         tidy_files()
-        found = limits()
-        drop()
-        from device.agent import Agent
-        from device.late import drop, preload
-
-        preload()
-        drop()
-        gc.threshold(4096)
-        self.agent = Agent(self.identity, found, self)
+        drop_group("start")
+        await use_groups(("storage", "login"), self._check_credentials)
+        self.agent = Agent(self.identity, found, self, clock)
+        self.agent.set_clock(True)
         if self._watchdog_s:
             self._watchdog = machine.WDT(timeout=self._watchdog_s * 1000)
         self._tasks = [asyncio.create_task(self.agent.run()), asyncio.create_task(self._watch_network())]
@@ -118,6 +112,7 @@ class Device:
 
     def share_bandwidth(self, on: int) -> None:
         """Allow (1) or forbid (0) that this device serves as a relay for others. Stored."""
+        load_group("storage")
         from device.memory import share_bandwidth
 
         share_bandwidth(self.identity, on)
@@ -137,6 +132,7 @@ class Device:
         for task in self._tasks:
             task.cancel()
         if self.agent and self.agent.udp:
+            load_group("login")
             from device.link import stop
 
             stop(self.agent)
@@ -151,11 +147,6 @@ class Device:
         if ticks_diff(ticks_ms(), self._since) >= _MINUTE_MS:
             self._minutes += 1
             self._since = ticks_add(self._since, _MINUTE_MS)
-        if self._has_services and not self.agent.endpoint.sessions:
-            from device.late import SERVICES, drop
-
-            self._has_services = False
-            drop(SERVICES)
 
     def on_connection(self, connection) -> None:
         """Keep a new connection for `accept`."""
@@ -164,38 +155,71 @@ class Device:
             self._arrived.set()
 
     def on_command(self, connection, request_id: int, name: str, data) -> None:
-        """Answer a client's command."""
+        """Answer a client's command: here, or in a task that loads what it needs."""
         session = connection.session
         handler = self._commands.get(name)
-        try:
-            if name == "open" and connection.role != _SETUP:
-                self._open(connection, request_id, data)
-            elif handler is None or connection.role == _SETUP:
-                self.agent.make_room()
-                from device.commands import run
-
-                run(self, connection, request_id, name, bytes(data))
-            else:
+        if name == "ping":
+            session.answer(request_id, 0)  # so that it shows the path's round trip
+        elif name == "open" and connection.role != _SETUP:
+            self._open(connection, request_id, data)
+        elif handler is None or connection.role == _SETUP:
+            asyncio.create_task(self._run_built_in(connection, request_id, name, bytes(data)))
+        else:
+            try:
                 session.answer(request_id, 0, handler(connection, data) or b"")
-        except LocalError as error:
-            session.answer(request_id, _FORBIDDEN, str(error).encode())
-        except Exception as error:  # noqa: BLE001 - an application's fault must not end the agent
-            print("upeer: command %s failed: %s %s" % (name, type(error).__name__, error))
-            session.answer(request_id, _FAILED, b"failed on the device")
+            except Exception as error:  # noqa: BLE001 - an application's fault must not end the agent
+                self._refuse(connection, request_id, name, error)
 
-    def _open(self, connection, request_id: int, data: bytes) -> None:
+    async def _run_built_in(self, connection, request_id: int, name: str, data: bytes) -> None:
+        try:
+            await use_groups(("command",), self._run_loaded, connection, request_id, name, data)
+        except Exception as error:  # noqa: BLE001 - the client hears of it
+            self._refuse(connection, request_id, name, error)
+        self.agent.flush()
+
+    def _run_loaded(self, connection, request_id: int, name: str, data: bytes):
+        from device.commands import run
+
+        return run(self, connection, request_id, name, data)
+
+    def _refuse(self, connection, request_id: int, name: str, error) -> None:
+        """Tell a client why its request failed: of our own errors the text, of others that there was one."""
+        status, text = _FAILED, b"failed on the device"
+        if isinstance(error, LocalError):
+            status, text = _FORBIDDEN, str(error).encode()
+        elif isinstance(error, ImportError):
+            status, text = _NOT_FOUND, b"no such service"
+        elif isinstance(error, MemoryError):
+            status, text = _OUT_OF_MEMORY, b"out of memory on the device"
+        if status == _FAILED:
+            print("upeer: %s failed: %s %s" % (name, type(error).__name__, error))
+        if connection.closed is None:
+            connection.session.answer(request_id, status, text)
+
+    def _open(self, connection, request_id: int, data) -> None:
+        data = bytes(data)
         name = data[1:].decode()
         handler = self.services.get(name)
-        if handler is None and name in _BUILT_IN:
-            try:
-                handler = __import__("device.services." + name, None, None, ("serve",)).serve
-                self._has_services = True
-            except ImportError:
-                pass  # this firmware left it out
-        if handler is None or data[0] > 7:
+        if data[0] > 7 or (handler is None and name not in _BUILT_IN):
             return connection.session.answer(request_id, _NOT_FOUND, b"no such service")
-        asyncio.create_task(self._serve(handler, connection, data[0], name))
+        if handler is None:
+            asyncio.create_task(self._serve_built_in(connection, request_id, data[0], name))
+        else:
+            asyncio.create_task(self._serve(handler, connection, data[0], name))
+            connection.session.answer(request_id, 0)
+
+    async def _serve_built_in(self, connection, request_id: int, number: int, name: str) -> None:
+        try:
+            await use_groups((name,), self._serve_loaded, connection, request_id, number, name)
+        except Exception as error:  # noqa: BLE001 - the client hears of it
+            self._refuse(connection, request_id, name, error)
+        connection.flush()
+
+    def _serve_loaded(self, connection, request_id: int, number: int, name: str):
+        serve = __import__("device.services." + name, None, None, ("serve",)).serve
         connection.session.answer(request_id, 0)
+        connection.flush()
+        return self._serve(serve, connection, number, name)
 
     async def _serve(self, handler, connection, number: int, name: str) -> None:
         channel = None
@@ -207,7 +231,7 @@ class Device:
             pass  # the peer went away
         except Exception as error:  # noqa: BLE001 - a task's top: one service's fault is not another's
             print("upeer: service %s failed: %s %s" % (name, type(error).__name__, error))
-        gc.collect()
+        collect()
         if channel and connection.closed is None:
             channel.reset()
 
@@ -231,22 +255,35 @@ class Device:
     async def _check_network(self, wlan) -> None:
         agent = self.agent
         if not wlan.isconnected():
-            from device.memory import open_store
-            from device.wifi import credentials, join
-
-            await agent.work(join(wlan, credentials(open_store(self.identity)), self.did))
+            await use_groups(("storage", "login"), self._join)
             print("upeer: network up, %s" % wlan.ifconfig()[0])
         elif agent.udp and agent.own_ip == wlan.ifconfig()[0]:
             if agent.unanswered and ticks_diff(ticks_ms(), self._asked) > _ASK_AGAIN_MS:
-                await self._find_masters()
+                await use_groups(("login",), self._find_masters)
             return
+        await use_groups(("login",), self._open_sockets)
+
+    async def _check_credentials(self) -> None:
+        from device.memory import open_store
+        from device.wifi import credentials
+
+        credentials(open_store(self.identity))
+
+    async def _join(self) -> None:
+        from device.memory import open_store
+        from device.wifi import credentials, join
+
+        wlan = network.WLAN(network.STA_IF)
+        await join(wlan, credentials(open_store(self.identity)), self.did)
+
+    async def _open_sockets(self) -> None:
         from device.link import open_sockets
 
-        open_sockets(agent, wlan.ifconfig()[0])
+        await open_sockets(self.agent, network.WLAN(network.STA_IF).ifconfig()[0])
         await self._find_masters()
 
     async def _find_masters(self) -> None:
         from device.link import find_masters
 
         self._asked = ticks_ms()
-        await self.agent.work(find_masters(self.agent, self._masters))
+        await find_masters(self.agent, self._masters)

@@ -1,9 +1,11 @@
-"""The built-in commands of a device (protocol, chapters 5.4 and 7.4), all but `open`. Dropped after use."""
+"""The built-in commands of a device (protocol, chapters 5.4 and 7.4), but for `open` and `ping`. Transient, group
+"command".
+"""
 
-import gc
 import json
 
-from device.pairing import change_pairs, load_pairs, update_tokens
+from device.heap import CHIP_LIMIT, allocated, collect, figures, reserve
+from device.loader import use_groups
 from upeer import VERSION
 from upeer.base.compat import const
 from upeer.base.errors import LocalError
@@ -13,7 +15,7 @@ _SETUP = const(3)
 _NOT_FOUND = const(2)
 
 
-def run(device, connection, request_id: int, name: str, data: bytes) -> None:
+async def run(device, connection, request_id: int, name: str, data: bytes) -> None:
     """Run a command and answer it; LocalError's text goes back to the client."""
     if connection.role == _SETUP and name != "pair":
         raise LocalError("pair first")
@@ -21,24 +23,25 @@ def run(device, connection, request_id: int, name: str, data: bytes) -> None:
     if command is None:
         connection.session.answer(request_id, _NOT_FOUND, b"no such command")
     else:
-        connection.session.answer(request_id, 0, command(device, connection, data))  # type: ignore[operator]
+        connection.session.answer(request_id, 0, await command(device, connection, data))  # type: ignore[operator]
 
 
-def _status(device, connection, data: bytes) -> bytes:
+async def _status(device, connection, data: bytes) -> bytes:
     agent = device.agent
-    gc.collect()
+    memory = _memory()
     return json.dumps(
         {
             "did": device.did,
             "version": VERSION,
             "role": connection.role,
             "uptime_s": device.uptime_s(),
-            "heap_free": gc.mem_free(),
+            "memory": memory,
+            "heap_free": memory["limit"] - memory["live"],
             "masters": agent.registrar.count(),
             "p2p_servers": agent.registrar.count(2),
             "nat_class": agent.identity.nat_class,
             "sessions": len(agent.endpoint.sessions),
-            "pairs": len(load_pairs(agent.identity).rows),
+            "pairs": _count_pairs(agent.identity.saved_pairs),
             "dropped": agent.endpoint.dropped,
             "reopened": agent.udp.reopened,
             "unsent": agent.udp.unsent,
@@ -47,37 +50,64 @@ def _status(device, connection, data: bytes) -> bytes:
     ).encode()
 
 
-def _pair(device, connection, data: bytes) -> bytes:
+def _memory() -> dict:
+    """Return what the heaps hold, in bytes on the chip's scale: see `heap`."""
+    collect()
+    left, least = reserve()
+    return {
+        "live": allocated(),
+        "peak": figures[1],
+        "limit": CHIP_LIMIT,
+        "reserve": left,
+        "reserve_least": least,
+        "refused": figures[2],
+    }
+
+
+def _count_pairs(saved) -> int:
+    """Return how many clients are paired: see upeer.handshake.pairs for what is stored."""
+    count, at = 0, 1
+    while saved and at < len(saved):
+        count += 1
+        at += 42 + saved[at + 41]
+    return count
+
+
+async def _pair(device, connection, data: bytes) -> bytes:
     client_id = data[:8]
     if connection.role != _SETUP or len(client_id) != 8:
         raise LocalError("pairing needs a session by setup code")
-    role = _change(device, _pairing(device.did, connection.session.exporter, client_id, data[8:]))
+    exporter = connection.session.exporter
+
+    def add(pairs):
+        from upeer.handshake.invite import pair_key
+
+        return pairs.add(client_id, pair_key(exporter, device.did, client_id), data[8:])
+
+    role = await _change(device, add)
     print("upeer: paired, role %d" % role)
     return bytes((role,))
 
 
-def _pairing(did: str, exporter: bytes, client_id: bytes, name: bytes):
-    def add(pairs):
-        from upeer.handshake.invite import pair_key
-
-        return pairs.add(client_id, pair_key(exporter, did, client_id), name)
-
-    return add
-
-
-def _pair_open(device, connection, data: bytes) -> bytes:
+async def _pair_open(device, connection, data: bytes) -> bytes:
     if connection.role != _OWNER:
         raise LocalError("only the owner opens pairing")
-    _change(device, lambda pairs: pairs.open())
+    await _change(device, lambda pairs: pairs.open())
     return b""
 
 
-def _change(device, change):
+async def _change(device, change):
     """Change the pairs, and tell the servers before the answer leaves: the client may look us up at once."""
-    result = change_pairs(device.identity, change)
-    device.agent.keep_late()
-    update_tokens(device.agent)
+
+    result = await use_groups(("handshake", "storage"), _store, device.identity, change)
+    await device.agent.update_tokens()
     return result
+
+
+async def _store(identity, change):
+    from device.pairing import change_pairs
+
+    return change_pairs(identity, change)
 
 
 _COMMANDS = {"status": _status, "pair": _pair, "pair-open": _pair_open}

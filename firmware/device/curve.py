@@ -1,5 +1,5 @@
 """X25519 in slices between other work: the shared secret of a handshake, and the key pair of the next one ahead of
-need.
+need. Transient, group "ecdh".
 """
 
 import asyncio
@@ -8,18 +8,31 @@ from upeer.base.compat import const
 from upeer.crypto.aead import random_bytes
 from upeer.crypto.x25519 import BASE, Ladder
 
-_LADDER_STEPS = const(6)  # about 7 ms on an ESP32
+_STEPS = const(12)  # about 15 ms on an ESP32
+_STEPS_AHEAD = const(6)
+_PAUSE_MS = const(10)  # what sessions get between two slices of a key pair that nobody waits for
+
+_under_way = [0]  # shared secrets that a client waits for
 
 
 async def multiply(private: bytes, public: bytes) -> bytes:
     """Return the product (32 bytes); CryptoError for a worthless public key."""
     ladder = Ladder(private, public)
-    while not ladder.step(_LADDER_STEPS):
-        await asyncio.sleep_ms(0)
+    _under_way[0] += 1
+    try:
+        while not ladder.step(_STEPS):
+            await asyncio.sleep_ms(0)
+    finally:
+        _under_way[0] -= 1
     return ladder.result()
 
 
 async def make_ephemeral(agent) -> None:
-    """Make the key pair of the next handshake."""
+    """Make the key pair of the next handshake; shared secrets go first, sessions too unless an invite waits for it."""
     private = random_bytes(32)
-    agent.endpoint.ephemeral = (private, await multiply(private, BASE))
+    ladder = Ladder(private, BASE)
+    while not ladder.step(_STEPS_AHEAD):
+        is_urgent = agent.is_key_awaited or not agent.endpoint.sessions
+        await asyncio.sleep_ms(0 if is_urgent and not _under_way[0] else _PAUSE_MS)
+    agent.is_key_awaited = False
+    agent.endpoint.ephemeral = (private, ladder.result())

@@ -1,10 +1,13 @@
 """Who this device is: the keys it uses now. Where they come from, and what is stored, is the affair of `memory`."""
 
+from device.loader import load_group
+
 
 class Identity:
     """What Login and Registrar want of a device. `record` is that of `fctry`."""
 
     def __init__(self, record: dict):
+        load_group("storage")
         from device.memory import recall
 
         self.did = record["did"]
@@ -16,14 +19,18 @@ class Identity:
         self.counters = {}
         recall(self, record)
 
-    def next_epoch(self) -> int:
-        """Return a login epoch that was never used before."""
+    def next_epoch(self, last: int = 0) -> int:
+        """Return a login epoch that was never used before, above `last` as far as one step may lead.
+
+        The store is only loaded when none is left of those that it has reserved.
+        """
+        value, limit = self.counters.get("epoch", (0, 0))
+        if value < limit and not last:
+            self.counters["epoch"] = (value + 1, limit)
+            return value + 1
+        load_group("storage")
         from device.memory import next_epoch
 
-        return next_epoch(self)
+        return next_epoch(self, last)
 
-    def raise_epoch(self, last: int) -> None:
-        """Go on above `last`."""
-        from device.memory import next_epoch
-
-        next_epoch(self, last)
+    raise_epoch = next_epoch

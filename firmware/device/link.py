@@ -1,12 +1,11 @@
-"""What the agent does when the network came, went or changed: sockets, own addresses, the masters' names. Dropped
-after.
+"""What the agent does when the network came, went or changed: sockets, own addresses, the masters' names. Transient,
+group "login".
 """
 
 import asyncio
 import socket
 
-from device.agent import log
-from device.memory import set_keys
+from device.log import log
 from device.udp import Udp
 from upeer.base.clock import ticks_ms
 from upeer.base.wire import LAN_PORT
@@ -14,25 +13,12 @@ from upeer.session.paths import HOST, SRFLX
 from upeer.signalling.enrol import log_out, nat_class, reflexives, restart, set_master
 
 _MAX_CANDIDATES = 4
-# All that logins load, at once: what they leave behind then stands apart from it, and no holes are left in the heap.
-_LOGIN_MODULES = (
-    "upeer.signalling.login",
-    "upeer.handshake.pairs",
-    "upeer.handshake.invite",
-    "device.memory",
-    "device.pairing",
-    "device.store",
-)
 
 
-def open_sockets(agent, own_ip: str) -> None:
+async def open_sockets(agent, own_ip: str) -> None:
     """Open the sockets and begin to pump, or do so anew: the address is another one, or the network was away."""
     agent.own_ip = own_ip
     agent.cancel_reading()
-    agent.make_room()
-    for name in _LOGIN_MODULES:
-        __import__(name)
-    now = ticks_ms()
     if agent.udp is None:
         agent.udp = Udp()
         try:
@@ -43,14 +29,31 @@ def open_sockets(agent, own_ip: str) -> None:
         for udp in (agent.udp, agent.lan):
             if udp:
                 udp.reopen()
-        restart(agent.registrar, now)
+        restart(agent.registrar, ticks_ms())
+    await asyncio.sleep_ms(0)
     set_candidates(agent)
-    agent.endpoint.on_address_change(now)
-    agent.read_on()
+    agent.endpoint.on_address_change(ticks_ms())
+    agent.start_reading()
+    await begin_logins(agent)
+
+
+async def begin_logins(agent) -> None:
+    """Begin the logins that are due, each in a turn of its own."""
+    registrar = agent.registrar
+    while registrar.login_due(ticks_ms()):
+        registrar.handle_timer(ticks_ms())
+        agent.flush()
+        await asyncio.sleep_ms(0)
+
+
+async def go_online(agent) -> None:
+    """Take what a server told us when we logged in: our address there, other servers. Called by the agent."""
+    set_candidates(agent)
+    await begin_logins(agent)
 
 
 def set_candidates(agent) -> None:
-    """Take note of our own addresses, and of what they tell about the NAT in front of us."""
+    """Tell the endpoint our own addresses, and the masters what they say about the NAT in front of us."""
     own = (agent.own_ip, agent.udp.port)
     candidates = [(HOST, own)]
     for address in reflexives(agent.registrar):
@@ -70,15 +73,19 @@ async def find_masters(agent, masters: list) -> None:
         except OSError:
             log("the name of master %d does not resolve" % number)
             agent.unanswered = True
+        agent.flush()
         await asyncio.sleep_ms(0)
-    agent.flush()
 
 
-def use_keys(agent, event: tuple) -> None:
-    """Store a new generation of platform keys and log in with it."""
+async def use_keys(agent, event: tuple) -> None:
+    """Store a new generation of platform keys and log in with it. Needs group "storage"."""
+    from device.memory import set_keys
+
     if set_keys(agent.identity, event[1], event[2], event[3]):
+        await asyncio.sleep_ms(0)
         log("new platform keys, generation %d" % event[1])
         restart(agent.registrar, ticks_ms())
+        await begin_logins(agent)
 
 
 def stop(agent) -> None:

@@ -11,7 +11,7 @@ usual.
 import asyncio
 import sys
 
-from device.heap import admit, collect, free_bytes
+from device.heap import collect, figures, fits, free_bytes
 from upeer.base.clock import ticks_add, ticks_diff, ticks_ms
 from upeer.base.compat import const
 
@@ -60,7 +60,7 @@ COST = {
     "files": 3100,
 }
 
-_KEEP_MS = const(1000)  # after its last use: the next act often needs the same
+_KEEP_MS = const(2000)  # after its last use: the next act often needs the same
 
 _users: "dict[str, int]" = {}  # how many tasks use a group now
 _until: "dict[str, int]" = {}  # when a group that is loaded may be dropped
@@ -94,18 +94,22 @@ def load_group(group: str) -> None:
     _until[group] = ticks_add(ticks_ms(), _KEEP_MS)
 
 
-async def use_groups(groups: tuple, work):
-    """Load groups, one between other tasks' turns, and await `work()`; they stay loaded until that ends."""
+async def use_groups(groups: tuple, work, *args):
+    """Load groups, one between other tasks' turns, and await work(*args); they stay loaded until that ends."""
     for group in groups:
         _users[group] = _users.get(group, 0) + 1
     try:
         for group in groups:
             load_group(group)
             await asyncio.sleep_ms(0)
-        return await work()
+        return await work(*args)
     finally:
         for group in groups:
-            _release(group)
+            _users[group] -= 1
+            if not _users[group]:
+                del _users[group]
+            if group in _until:
+                _until[group] = ticks_add(ticks_ms(), _KEEP_MS)
 
 
 def drop_group(group: str) -> None:
@@ -113,7 +117,7 @@ def drop_group(group: str) -> None:
     if group not in _users:
         _until.pop(group, None)
         for name in ("device." + group,) + TRANSIENT[group]:
-            _forget(name)
+            forget(name)
 
 
 def drop_expired(now: int) -> None:
@@ -132,15 +136,26 @@ def drop_all() -> None:
     collect()
 
 
+def admit(size: int) -> bool:
+    """Tell whether an act that allocates `size` bytes may begin: a session, a channel. Refusals are counted.
+
+    Transient modules that no task uses make room for it.
+    """
+    if fits(size):
+        return True
+    drop_all()
+    if fits(size):
+        return True
+    figures[2] += 1
+    return False
+
+
 def _make_room(group: str) -> None:
     collect()
-    victims = plan(group, list(_until), _users, free_bytes())
-    for victim in victims or ():
+    for victim in plan(group, list(_until), _users, free_bytes()) or ():
         drop_group(victim)
     if not admit(COST[group]):
         raise MemoryError("no room for " + group)
-    if victims:
-        collect()
 
 
 def _import(group: str) -> None:
@@ -155,16 +170,9 @@ def _import(group: str) -> None:
         __import__(name)
 
 
-def _forget(name: str) -> None:
+def forget(name: str) -> None:
+    """Drop one module, if it is loaded."""
     if sys.modules.pop(name, None):
         package, _, module = name.rpartition(".")
         if package in sys.modules:
             delattr(sys.modules[package], module)
-
-
-def _release(group: str) -> None:
-    _users[group] -= 1
-    if not _users[group]:
-        del _users[group]
-    if group in _until:
-        _until[group] = ticks_add(ticks_ms(), _KEEP_MS)

@@ -65,7 +65,7 @@ def run(record: dict, nonce: bytes, own_ip: str, server: list, seconds: int) -> 
     key = derive(record["licence_key"], b"factory loop", nonce)
     identity.saved_pairs = b"\0" + CLIENT_ID + bytes((_OWNER,)) + key + b"\0"
     line = _Line()
-    agent = Agent(identity, limits(), line)
+    agent = Agent(identity, limits()[0], line)
     try:
         return asyncio.run(_run(agent, line, own_ip, server, seconds * 1000))
     finally:
@@ -74,7 +74,7 @@ def run(record: dict, nonce: bytes, own_ip: str, server: list, seconds: int) -> 
 
 async def _run(agent, line, own_ip: str, server: list, ms: int) -> tuple:
     end = ticks_add(ticks_ms(), ms)
-    open_sockets(agent, own_ip)
+    await open_sockets(agent, own_ip)
     pump = asyncio.create_task(agent.run())
     try:
         await find_masters(agent, [(_MASTER, server[0], server[1])])

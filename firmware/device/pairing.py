@@ -1,7 +1,11 @@
-"""The paired clients of a device: read, changed, stored, and told to the servers as lookup tokens."""
+"""The paired clients of a device: found, changed, stored, and told to the servers as lookup tokens. Transient, group
+"handshake".
+"""
+
+import asyncio
 
 from upeer.base.clock import ticks_ms
-from upeer.handshake.invite import setup_key
+from upeer.handshake.invite import lan_key, setup_key
 from upeer.handshake.pairs import Pairs
 
 
@@ -12,7 +16,7 @@ def load_pairs(identity):
 
 
 def change_pairs(identity, change):
-    """Let change(pairs) change the paired clients, store them and return what it returned."""
+    """Let change(pairs) change the paired clients, store them and return what it returned. Needs group "storage"."""
     from device.memory import open_store, set_pairing
 
     pairs = load_pairs(identity)
@@ -24,9 +28,21 @@ def change_pairs(identity, change):
     return result
 
 
-def update_tokens(agent) -> None:
-    """Tell the servers by which tokens clients find us: the pairs changed, or the week, or the time is known now."""
-    now = ticks_ms()
-    agent.epoch = agent.registrar.epoch(now)
-    if agent.epoch:
-        agent.registrar.set_tokens(load_pairs(agent.identity).tokens(agent.epoch), now)
+async def find_lan_row(pairs, invite) -> "tuple | None":
+    """Return the row of the client that made this LanInvite, None for a stranger's; others get a turn in between."""
+    for row in pairs.all():
+        if invite.matches(lan_key(row[2])):
+            return row
+        await asyncio.sleep_ms(0)
+    return None
+
+
+async def upload_tokens(agent) -> None:
+    """Make the lookup tokens, one client's in a turn, and give them to the servers."""
+    epoch = agent.epoch = agent.registrar.epoch(ticks_ms())
+    if epoch:
+        tokens = b""
+        for part in load_pairs(agent.identity).tokens(epoch):
+            tokens += part
+            await asyncio.sleep_ms(0)
+        agent.registrar.set_tokens(tokens, ticks_ms())

@@ -1,13 +1,20 @@
-"""What a device does once, before its agent runs: read the licence, open the list of masters, tidy up. Dropped
-after.
+"""What a device does once, before its agent runs: read the licence and the board's limits, open the list of masters,
+tidy up. Transient, group "start".
 """
 
-from device.late import drop
+import gc
+import os
+
+from device.heap import figures
+from device.loader import drop_group, forget, load_group
+
+_FILES = "/files"
 
 
 def load() -> tuple:
     """Return (identity, masters, faults) from the burned licence; ValueError says what to do when it is unusable."""
     from device.fctry import load as load_record
+    from device.identity import Identity
     from upeer.base.errors import CryptoError
     from upeer.signalling.initstring import open_init_string
 
@@ -16,27 +23,35 @@ def load() -> tuple:
         masters = open_init_string(record["init_string"], "device", record["crc_key"], record["p2p_key"])
     except CryptoError:
         raise ValueError("the licence on this device is for another platform: burn the right one")
-    drop(("device.fctry", "upeer.signalling.initstring"))
-    from device.identity import Identity
-
     return Identity(record), masters, [fault + ", using copy %d" % copy for fault in faults]
 
 
 def limits() -> tuple:
-    """Return the board's (sessions, bytes per session, bytes per channel)."""
+    """Return the board's ((sessions, bytes per session, bytes per channel), MHz of the clock (idle, busy) or None).
+
+    Its heap limit holds from now on.
+    """
     try:
         import board
-
-        return board.MAX_SESSIONS, board.STREAM_BUFFER * 4, board.STREAM_BUFFER
     except ImportError:
-        return 2, 16384, 4096
+        return (2, 16384, 4096), None
+    figures[0] = min(board.HEAP_LIMIT, gc.mem_alloc() + gc.mem_free())
+    found = (board.MAX_SESSIONS, board.STREAM_BUFFER * 4, board.STREAM_BUFFER), board.CLOCK
+    forget("board")
+    return found
 
 
 def tidy_files() -> None:
     """Remove what an interrupted upload left behind."""
     try:
-        from device.services.files import remove_parts
+        os.stat(_FILES)
+    except OSError:
+        return  # no file was ever put here
+    try:
+        load_group("files")
     except ImportError:
         return  # this firmware has no file service
+    from device.services.files import remove_parts
+
     remove_parts()
-    drop(("device.services.files",))
+    drop_group("files")

@@ -5,7 +5,9 @@ board.toml has
     heap        what the board's MicroPython heap is on the virtual board, as `-X heapsize` takes it
     mpy_march   -march of mpy-cross for native modules, "" for none
     image_offset (optional)  where stock MicroPython images of the chip start: 0x1000 on ESP32 and S2, else 0
-    [limits]    max_sessions, channels, stream_buffer, datagram_queue: what the agent may use
+    [limits]    max_sessions, channels, stream_buffer, datagram_queue: what the agent may use; heap_limit: bytes that
+                MicroPython may allocate there before memory runs short (112 KB on chips without PSRAM)
+    [clock]     idle_mhz, busy_mhz (optional): the CPU's clock, fast while somebody waits for the board
     [pins]      name = GPIO number
     [firmware]  exclude (optional): files under firmware/ that this board goes without
     [partitions.csv]  ESP-IDF's form; `vfs` and `fctry` (two 4 KiB copies) must be there, and every offset
@@ -31,8 +33,9 @@ _FIELDS: dict[str, type] = {
     "mpy_march": str,
     "limits": dict,
 }
-_OPTIONAL: dict[str, type] = {"image_offset": int, "pins": dict, "firmware": dict}
-_LIMITS = {"max_sessions", "channels", "stream_buffer", "datagram_queue"}
+_OPTIONAL: dict[str, type] = {"image_offset": int, "clock": dict, "pins": dict, "firmware": dict}
+_LIMITS = {"max_sessions", "channels", "stream_buffer", "datagram_queue", "heap_limit"}
+_CLOCK = {"idle_mhz", "busy_mhz"}
 _MARCHES = {"", "xtensa", "xtensawin", "rv32imc", "x64"}
 FCTRY_SIZE = 0x2000
 DEFAULT_LAYOUT = "default"  # that of partitions.csv
@@ -53,6 +56,7 @@ class Board:
     mpy_march: str
     limits: dict[str, int]
     partitions: partitions.PartitionTable
+    clock: dict[str, int] = field(default_factory=dict)
     pins: dict[str, int] = field(default_factory=dict)
     exclude: tuple[str, ...] = ()
     layout: str = DEFAULT_LAYOUT
@@ -102,6 +106,7 @@ def load_board(name: str, root: Path | None = None, layout: str = DEFAULT_LAYOUT
         mpy_march=data["mpy_march"],
         limits=data["limits"],
         partitions=table,
+        clock=data.get("clock", {}),
         pins=data.get("pins", {}),
         exclude=tuple(data.get("firmware", {}).get("exclude", ())),
         layout=layout,
@@ -142,9 +147,11 @@ def _check_fields(data: dict[str, Any]) -> None:
         raise ValueError(f"mpy_march {data['mpy_march']!r} is not known to mpy-cross")
     if wrong := set(data["limits"]) ^ _LIMITS:
         raise ValueError(f"[limits] must have exactly {', '.join(sorted(_LIMITS))}; look at {', '.join(sorted(wrong))}")
+    if "clock" in data and (wrong := set(data["clock"]) ^ _CLOCK):
+        raise ValueError(f"[clock] must have exactly {', '.join(sorted(_CLOCK))}; look at {', '.join(sorted(wrong))}")
     if wrong := set(data.get("firmware", {})) - {"exclude"}:
         raise ValueError(f"unknown field {sorted(wrong)[0]!r} in [firmware]")
-    for section in ("limits", "pins"):
+    for section in ("limits", "clock", "pins"):
         for name, value in data.get(section, {}).items():
             if type(value) is not int or value < 0:
                 raise ValueError(f"{name!r} in [{section}] must be a whole number")

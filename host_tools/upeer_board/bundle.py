@@ -19,7 +19,7 @@ STEADY = (
     *(f"upeer/signalling/{name}.py" for name in ("control", "registrar")),
     *(f"upeer/session/{name}.py" for name in ("acks", "content", "frames", "paths", "recovery", "relay_end")),
     *(f"upeer/session/{name}.py" for name in ("session", "stream")),
-    *(f"device/{name}.py" for name in ("agent", "api", "heap", "identity", "loader", "udp")),
+    *(f"device/{name}.py" for name in ("agent", "api", "heap", "identity", "loader", "log", "udp")),
 )
 
 _EPILOGUE = """

@@ -171,7 +171,9 @@ def _parse(path: str, source: str) -> ast.Module:
 
 def board_module(board: Board) -> str:
     """Return the source of the device's `board` module: the board's name, limits and pins as constants."""
+    clock = (board.clock["idle_mhz"], board.clock["busy_mhz"]) if board.clock else None
     lines = [f"NAME = {board.name!r}", f"CHIP = {board.chip!r}", f"WIFI = {board.wifi}", f"PINS = {board.pins!r}"]
+    lines.append(f"CLOCK = {clock!r}")
     return "\n".join(lines + [f"{name.upper()} = {value}" for name, value in board.limits.items()]) + "\n"
 
 

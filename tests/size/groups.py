@@ -18,7 +18,6 @@ PASSING = {
     "device/commands.py",
     "device/curve.py",
     "device/invites.py",
-    "device/late.py",
     "device/link.py",
     "device/memory.py",
     "device/pairing.py",

@@ -21,7 +21,7 @@ from upeer.base.wire import LAN_INVITE, LAN_PORT, RELAYED, ROLE_P2P
 from upeer.crypto.aead import random_bytes
 from upeer.crypto.x25519 import key_pair, shared_secret
 from upeer.endpoint import FROM_LAN, FROM_SERVER, Endpoint
-from upeer.handshake.invite import pair_key, prologue, session_psk, setup_key
+from upeer.handshake.invite import lan_key, pair_key, prologue, session_psk, setup_key
 from upeer.handshake.lan import LanInvite, encode_answer
 from upeer.handshake.pairs import OWNER, SETUP, Pairs
 from upeer.session.paths import HOST, SRFLX
@@ -161,7 +161,7 @@ class PythonDevice:
         if event[0] == "invite":
             _, control, invite_id, _address, key_id, token, message = event
             epoch = self.registrar.epoch(now)
-            found = self.identity.pairs.find(token, epoch)
+            found = self.identity.pairs.find(token, b"".join(self.identity.pairs.tokens(epoch)))
             self._invite(invite_id, key_id, message, found, FROM_SERVER, control.answer_invite)
         elif event[0] == "online":
             own = [(HOST, (self._host, self.transport.port))]
@@ -199,7 +199,7 @@ class PythonDevice:
             with suppress(OSError):
                 self.transport.udp.sendto(encode_answer(invite.key_id, invite_id, message), addr)
 
-        row = self.identity.pairs.find_lan(invite)
+        row = next((row for row in self.identity.pairs.all() if invite.matches(lan_key(row[2]))), None)
         self._invite(invite.invite_id, invite.key_id, invite.message, row, FROM_LAN, reply)
 
     def _invite(self, invite_id: bytes, key_id: int, message: bytes, row: Any, source: int, reply: Any) -> None:
@@ -229,7 +229,7 @@ class PythonDevice:
 
     def _update_tokens(self) -> None:
         if self._epoch:
-            self.registrar.set_tokens(self.identity.pairs.tokens(self._epoch), ticks_ms())
+            self.registrar.set_tokens(b"".join(self.identity.pairs.tokens(self._epoch)), ticks_ms())
 
     # commands
 

@@ -8,7 +8,7 @@ from upeer.base.compat import const
 from upeer.base.errors import LocalError
 from upeer.base.wire import Reader, with_size
 from upeer.crypto.aead import equal
-from upeer.handshake.invite import SETUP_CLIENT_ID, lan_key, lookup_token
+from upeer.handshake.invite import SETUP_CLIENT_ID, lookup_token
 
 OWNER = const(0)
 USER = const(1)
@@ -17,6 +17,8 @@ SETUP = const(3)
 
 _MAX_PAIRS = const(16)
 _MAX_NAME = const(32)
+_TOKEN_SIZE = const(16)
+_ROW_TOKENS = const(48)
 
 
 class Pairs:
@@ -59,28 +61,19 @@ class Pairs:
         """Forget a client."""
         self.rows = [row for row in self.rows if row[0] != client_id]
 
-    def tokens(self, epoch: int) -> bytes:
-        """Return the lookup tokens of the epoch and of those around it, 16 bytes each."""
-        tokens = b""
-        for row in self._all():
-            for offset in (-1, 0, 1):
-                tokens += lookup_token(row[2], epoch + offset)
-        return tokens
+    def tokens(self, epoch: int):
+        """Yield the lookup tokens of each client that may come, 16 bytes for the epoch and for those around it."""
+        for row in self.all():
+            yield b"".join([lookup_token(row[2], epoch + offset) for offset in (-1, 0, 1)])
 
-    def find(self, token: bytes, epoch: int) -> tuple | None:
-        """Return the row whose token this is, None when there is none."""
-        for row in self._all():
-            for offset in (-1, 0, 1):
-                if equal(lookup_token(row[2], epoch + offset), token):
+    def find(self, token: bytes, tokens: bytes) -> tuple | None:
+        """Return the row whose token this is, None when there is none; `tokens`: what `tokens` gave, joined."""
+        for number, row in enumerate(self.all()):
+            for start in range(number * _ROW_TOKENS, (number + 1) * _ROW_TOKENS, _TOKEN_SIZE):
+                if equal(tokens[start : start + _TOKEN_SIZE], token):
                     return row
         return None
 
-    def find_lan(self, invite) -> tuple | None:
-        """Return the row whose client made this LanInvite, None when there is none."""
-        for row in self._all():
-            if invite.matches(lan_key(row[2])):
-                return row
-        return None
-
-    def _all(self) -> list:
+    def all(self) -> list:
+        """Return the rows of the clients that may come, with that of the setup code while pairing is open."""
         return self.rows + ([self._setup] if self._setup and self.is_open else [])

@@ -49,10 +49,18 @@ def set_master(registrar, number: int, address: tuple, now: int) -> None:
 
 
 def restart(registrar, now: int) -> None:
-    """Log in anew everywhere, at once: the network is another one, or the platform keys are."""
+    """Log in anew everywhere, one after the other: the network is another one, or the platform keys are."""
     for server in registrar.servers:
         server.failures = 0
-        start(registrar, server, now)
+        _end_login(registrar, server)
+        server.control = None
+        server.due = now
+
+
+def _end_login(registrar, server) -> None:
+    if server.login:
+        server.login = None
+        registrar.busy -= 1
 
 
 def log_out(registrar) -> None:
@@ -102,9 +110,7 @@ def on_event(registrar, server, event: tuple, now: int) -> None:
     kind = event[0]
     if kind == "servers":
         return _take_entries(registrar, server, event[1], now)
-    if server.login:
-        server.login = None
-        registrar.busy -= 1
+    _end_login(registrar, server)
     if kind == "login":
         _on_login(registrar, server, event, now)
     elif kind == "behind":  # our counter was lost with the flash
@@ -152,7 +158,7 @@ def _take_entries(registrar, master, entries: list, now: int) -> None:
         server.ticket = ticket
         server.source = master.number
         if not server.control and not server.login:
-            start(registrar, server, now)
+            server.due = now
 
 
 def _find(registrar, number: int, address: tuple):
@@ -173,5 +179,4 @@ def _find(registrar, number: int, address: tuple):
 
 def _forget(registrar, server) -> None:
     registrar.servers.remove(server)
-    if server.login:
-        registrar.busy -= 1
+    _end_login(registrar, server)

@@ -17,7 +17,8 @@ _WEEK_S = const(604800)
 class Registrar:
     """All logins of one device. `identity` is what Login wants, and has `licence_key` and `raise_epoch` besides.
 
-    `servers` are `enrol.Server`s; `busy` is how many of them a login is under way with.
+    `servers` are `enrol.Server`s; `busy` is how many of them a login is under way with. A shell that drops the module
+    `enrol` makes `before_enrol` what is to be called before it is imported.
     """
 
     def __init__(self, identity, random_bytes, now: int):
@@ -28,6 +29,7 @@ class Registrar:
         self.events = []
         self.tokens = b""
         self.busy = 0
+        self.before_enrol = None
         self._unix_time = 0
         self._unix_at = now
 
@@ -84,17 +86,23 @@ class Registrar:
             deadline = earlier(deadline, part.timer() if part else server.due)
         return deadline
 
+    def login_due(self, now: int):
+        """Return the server with which a login is to begin now, None when there is none."""
+        for server in self.servers:
+            if server.due is not None and ticks_diff(server.due, now) <= 0:
+                return server
+        return None
+
     def handle_timer(self, now: int) -> None:
-        """Do what is due."""
+        """Do what is due. One login begins in a call: each is some work, and others wait for their turn."""
         for server in self.servers:
             part = server.control or server.login
             if part:
                 part.handle_timer(now)
                 self._take_events(server, now)
-            elif server.due is not None and ticks_diff(server.due, now) <= 0:
-                from upeer.signalling.enrol import start
-
-                start(self, server, now)
+        server = self.login_due(now)
+        if server:
+            self._enrol().start(self, server, now)
 
     def datagram_to_send(self, now: int):
         """Return the next datagram, for `send_address`; None when there is none."""
@@ -121,6 +129,11 @@ class Registrar:
             elif event[0] == "keys":
                 self.events.append(event)
             elif event[0] != "address":
-                from upeer.signalling.enrol import on_event
+                self._enrol().on_event(self, server, event, now)
 
-                on_event(self, server, event, now)
+    def _enrol(self):
+        if self.before_enrol:
+            self.before_enrol()
+        from upeer.signalling import enrol
+
+        return enrol

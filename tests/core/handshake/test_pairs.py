@@ -67,25 +67,39 @@ def test_sixteen_clients_fit_and_no_more():
     assert len(pairs.save()) <= 1300
 
 
+def tokens_of(pairs, epoch=EPOCH):
+    return b"".join(pairs.tokens(epoch))
+
+
 def test_tokens_of_the_week_and_its_neighbours_find_the_row():
     pairs = paired()
+    tokens = tokens_of(pairs)
     for epoch in (EPOCH - 1, EPOCH, EPOCH + 1):
-        assert pairs.find(lookup_token(KEY, epoch), EPOCH)[0] == b"client 1"
-    assert pairs.find(lookup_token(KEY, EPOCH + 2), EPOCH) is None
-    assert pairs.find(bytes(16), EPOCH) is None
-    assert len(pairs.tokens(EPOCH)) == 3 * 16
+        assert pairs.find(lookup_token(KEY, epoch), tokens)[0] == b"client 1"
+    assert pairs.find(lookup_token(KEY, EPOCH + 2), tokens) is None
+    assert pairs.find(bytes(16), tokens) is None
+    assert len(tokens) == 3 * 16
+
+
+def test_each_client_is_found_by_its_own_tokens():
+    pairs = paired()
+    pairs.open()
+    pairs.add(b"client 2", bytes(31) + b"2", b"")
+    tokens = tokens_of(pairs)
+    assert pairs.find(tokens[:16], tokens)[0] == b"client 1"
+    assert pairs.find(tokens[48:64], tokens)[0] == pairs.find(tokens[80:], tokens)[0] == b"client 2"
 
 
 def test_setup_code_serves_while_pairing_is_open_only():
     pairs = Pairs(SETUP_KEY)
     token = lookup_token(SETUP_KEY, EPOCH)
-    assert pairs.find(token, EPOCH)[:2] == (SETUP_CLIENT_ID, SETUP)
+    assert pairs.find(token, tokens_of(pairs))[:2] == (SETUP_CLIENT_ID, SETUP)
     pairs.add(b"client 1", KEY, b"")
-    assert pairs.find(token, EPOCH) is None
-    assert Pairs(None).tokens(EPOCH) == b""
+    assert pairs.find(token, tokens_of(pairs)) is None
+    assert tokens_of(Pairs(None)) == b""
 
 
 def test_removed_client_is_not_found():
     pairs = paired()
     pairs.remove(b"client 1")
-    assert pairs.find(lookup_token(KEY, EPOCH), EPOCH) is None
+    assert pairs.find(lookup_token(KEY, EPOCH), tokens_of(pairs)) is None

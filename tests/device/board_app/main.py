@@ -16,10 +16,9 @@ def modules(connection, data):
 
 @device.command("heap")
 def heap(connection, data):
-    from device.late import drop
+    from device.loader import drop_all
 
-    drop()
-    gc.collect()
+    drop_all()
     return b"%d" % gc.mem_alloc()
 
 
