@@ -74,6 +74,10 @@ TABLE = (
     *_pool_figures(),
     Figure("station_line", "station", "station, 8 lanes without flashing", "boards/h", goal=1440),
     Figure("station_draws", "station", "station, draws at the slowest", "/s", goal=5),
+    Figure("stretch_start", "stretch", "loop's longest stretch, Wi-Fi not up yet", "instr", True, 3_300_000),
+    Figure(
+        "stretch_longest", "stretch", "loop's longest stretch after", "instr", True, 3_300_000, None, CHIP, 60_000_000
+    ),
     Figure("stream_1200", "stream", "stream, 64 MiB, 1200-byte datagrams", "MB/s", False, None, 2, "aioquic"),
     Figure("stream_16k", "stream", "the same, path MTU searched up to 16 KiB", "MB/s", False, None, 2, "aioquic"),
 )

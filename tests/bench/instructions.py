@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,38 +72,52 @@ def run_cost(script: Path, count: int, search_path: Iterable[Path | str], heap: 
         )
         if result.returncode or not profile.exists():
             raise RuntimeError(f"{script.name} failed under callgrind:\n{result.stdout}{result.stderr}")
-        return _read_profile(profile)
+        return read_profile(profile).cost
 
 
-def _read_profile(profile: Path) -> Cost:
-    """Add up a callgrind file: everything, and what AES and SHA-256 and the helpers that they call (memcpy) take."""
+@dataclass(frozen=True)
+class Profile:
+    """A callgrind file added up: its cost, and by function name how often it was called and what that took in all."""
+
+    cost: Cost
+    calls: dict[str, int]
+    inclusive: dict[str, int]
+
+
+def read_profile(profile: Path) -> Profile:
+    """Add up a callgrind file; what AES and SHA-256 call themselves (memcpy) counts as theirs."""
     total = 0
     crypto = {"aes": 0, "sha256": 0}
+    calls: Counter[str] = Counter()
+    inclusive: Counter[str] = Counter()
     with profile.open() as lines:
-        for function, called, cost in _cost_lines(lines):
+        for function, called, count, cost in _cost_lines(lines):
             found = _CRYPTO.match(function)
-            if not called:
+            if called:
+                calls[called] += count
+                inclusive[called] += cost
+            else:
                 total += cost
             if found and not (called and _CRYPTO.match(called)):
                 crypto[found[1]] += cost
-    return Cost(total, crypto["aes"], crypto["sha256"])
+    return Profile(Cost(total, crypto["aes"], crypto["sha256"]), dict(calls), dict(inclusive))
 
 
-def _cost_lines(lines: Iterable[str]) -> Iterator[tuple[str, str, int]]:
-    """Yield (function, "", own cost) and (function, called function, inclusive cost of the call)."""
+def _cost_lines(lines: Iterable[str]) -> Iterator[tuple[str, str, int, int]]:
+    """Yield (function, "", 0, own cost) and (function, called function, number of calls, inclusive cost of them)."""
     names: dict[str, str] = {}
     function = called = ""
-    is_call = False
+    count: int | None = None  # 0 for a call that began before the counting did
     for line in lines:
         if line.startswith("fn="):
             function = _resolve(line[3:].strip(), names)
         elif line.startswith("cfn="):
             called = _resolve(line[4:].strip(), names)
         elif line.startswith("calls="):
-            is_call = True
+            count = int(line[6:].split()[0])
         elif line[:1] in "0123456789+-*" and line.strip():
-            yield function, called if is_call else "", int(line.split()[-1])
-            is_call = False
+            yield function, "" if count is None else called, count or 0, int(line.split()[-1])
+            count = None
 
 
 def _resolve(text: str, names: dict[str, str]) -> str:
