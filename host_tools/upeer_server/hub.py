@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from upeer.base.clock import ticks_add, ticks_diff
 from upeer.base.wire import COOKIE, ROLE_MASTER, header
@@ -11,9 +10,7 @@ from upeer.signalling.lookup import lookup_psk
 from upeer.signalling.question import HELLO_SIZE, client_hello_key, device_hello_key
 from upeer_server.config import Generation
 from upeer_server.cookie import CLIENT, DEVICE, Address, Cookies
-
-if TYPE_CHECKING:
-    from upeer_server.session import Session
+from upeer_server.session import Session
 
 
 class Keys:

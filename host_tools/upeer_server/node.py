@@ -52,6 +52,7 @@ class Node:
         if self.master is not None and config.relay is not None:
             self.master.own_relay = config.relay.id
         self._registrars: list[Registrar] = [role for role in (self.master, self.p2p) if role is not None]
+        self._by_role = {registrar.role: registrar for registrar in self._registrars}
         if self._registrars and not config.generations:
             raise LocalError("no platform keys")
         self._sessions = self.hub.sessions
@@ -67,7 +68,7 @@ class Node:
             session = self._sessions.get(data[1:8])
             if session is not None:
                 answer = session.answer_alive(data, addr, hub.ms)
-                if answer is not None:
+                if answer is not None and (not session.attention or self._by_role[session.role].attend(session)):
                     self.out.append((answer, addr))
                 return
             hub.drops["session"] += 1
@@ -96,11 +97,13 @@ class Node:
 
     def drop(self, did: str) -> int:
         """End a device's sessions, it may log in again; return how many there were."""
-        sessions = [registrar.session_of(did) for registrar in self._registrars]
-        for session in sessions:
+        count = 0
+        for registrar in self._registrars:
+            session = registrar.session_of(did)
             if session is not None:
-                session.registrar.end(session, LOGOUT_DONE)
-        return sum(session is not None for session in sessions)
+                registrar.end(session, LOGOUT_DONE)
+                count += 1
+        return count
 
     @property
     def p2p_servers(self) -> list[ServerEntry]:
@@ -159,7 +162,7 @@ class Node:
         elif kind == CONTROL:
             session = self._sessions.get(data[1:8])
             if session is not None:
-                session.registrar.handle_control(session, data, addr)
+                self._by_role[session.role].handle_control(session, data, addr)
             else:
                 self.hub.drops["session"] += 1
         elif kind < _STUN_END:

@@ -99,8 +99,8 @@ class Registrar:
         """Take note of what a device has acknowledged."""
 
     def handle_answer(self, session: Session, invite_id: bytes, message: bytes) -> None:
-        """Take a device's answer to an invite."""
-        raise ProtocolError("no invites here")
+        """Take a device's answer to an invite; there are none where no invite comes from."""
+        session.dropped += 1
 
     # Login
 
@@ -173,7 +173,8 @@ class Registrar:
         self.record_epoch(did, request.epoch)
         self._is_first_use(request.nonce)
         session_key = hub.random_bytes(32)
-        session = Session(self, request.address, self._new_session_id(), session_key)
+        session = Session(request.address, self._new_session_id(), session_key, hub.random_bytes, hub.drops)
+        session.role, session.seen_ms, session.started_ms = self.role, hub.ms, hub.ms
         session.did, session.epoch, session.key_id = did, request.epoch, request.keys.key_id
         session.flags, session.nat_class = request.flags, request.nat_class
         if old is not None:
@@ -208,13 +209,30 @@ class Registrar:
 
     def handle_control(self, session: Session, data: bytes, address: Address) -> None:
         """Take a CONTROL packet of one of our sessions."""
+        is_authentic = session.receive_control(data, address, self.hub.ticks)
         if session.replaced_ms is not None:
-            if session.receive_control(data, address, self.hub.ticks):
+            if is_authentic:
                 self._dismiss_ghost(session)
             return
-        if not session.receive_control(data, address, self.hub.ticks):
+        if is_authentic:
+            session.seen_ms = self.hub.ms
+            self._take_events(session)
+        else:
             self.hub.drops["control"] += 1
         self.flush(session)
+
+    def _take_events(self, session: Session) -> None:
+        """Do what a packet of a session asks for."""
+        while (event := session.next_event()) is not None:
+            kind = event[0]
+            if kind == "tokens":
+                self.set_tokens(session, event[1])
+            elif kind == "answer":
+                self.handle_answer(session, event[1], event[2])
+            elif kind == "acked":
+                self.handle_ack(session, event[1], event[2])
+            else:
+                self.end(session)
 
     def attend(self, session: Session) -> bool:
         """See to a session whose keep-alive just came; False when that is answered already."""

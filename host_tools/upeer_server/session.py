@@ -1,10 +1,13 @@
 """A server's half of the session with a device: keep-alives answered fast, tokens put together, address followed.
 
-The device's half, and what both have in common, is upeer.signalling.control.
+The device's half, and what both have in common, is upeer.signalling.control. The registrar reads its events:
+    ("tokens", set of tokens), ("answer", invite_id, Noise message 2), ("acked", kind, what was pushed), ("logout",)
 """
 
+from collections import Counter
+from collections.abc import Callable
 from hmac import compare_digest
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
@@ -15,9 +18,6 @@ from upeer.crypto.aead import derive
 from upeer.signalling.control import ACK, ADDRESS, ANSWER, LOGOUT, TOKENS, TOKENS_PER_PACKET, Control
 from upeer_server.cookie import Address
 
-if TYPE_CHECKING:
-    from upeer_server.registrar import Registrar
-
 MAX_TOKEN_CHUNKS = 4
 _SHA256 = SHA256()
 _ALIVE_OK = b"\x8a"
@@ -25,20 +25,30 @@ _FULL_WINDOW = (1 << 64) - 1
 
 
 class Session(Control):
-    """One device at one role. The registrar owns it; `attention` sends the next keep-alive the long way round."""
+    """One device at one role. `attention`: its registrar has to see to it when its next keep-alive has come.
+
+    `drops` counts what was not right. The registrar keeps `role`, `seen_ms` and all that it knows of the device here.
+    """
 
     is_server = True
 
-    def __init__(self, registrar: "Registrar", address: Address, session_id: bytes, session_key: bytes) -> None:
+    def __init__(
+        self,
+        address: Address,
+        session_id: bytes,
+        session_key: bytes,
+        random_bytes: Callable[[int], bytes],
+        drops: Counter[str],
+    ) -> None:
         super().__init__(address, session_id, session_key)
-        self.registrar = registrar
+        self.role = 0
         self.did = ""
         self.epoch = 0
         self.key_id = 0
         self.flags = 0
         self.nat_class = 0
-        self.seen_ms = registrar.hub.ms
-        self.started_ms = self.seen_ms
+        self.seen_ms = 0
+        self.started_ms = 0
         self.attention = False
         self.replaced_ms: int | None = None
         self.ghost: Session | None = None
@@ -46,6 +56,8 @@ class Session(Control):
         self.p2p_ids: tuple[int, ...] = ()
         self.refresh_ms = 1 << 62
         self.pushed: dict[int, Any] = {}
+        self._random_bytes = random_bytes
+        self._drops = drops
         self._newest = 0
         self._new_address_id: int | None = None
         self._token_set: tuple[int, int, dict[int, bytes]] = (-1, 0, {})
@@ -53,19 +65,19 @@ class Session(Control):
         self._alive_out = HMAC(derive(session_key, b"alive", b"server"), _SHA256)
 
     def answer_alive(self, data: bytes, address: Address, ms: int) -> bytes | None:
-        """Return the ALIVE_OK to an ALIVE (28 bytes); None when it is not authentic, or for the registrar to answer.
+        """Return the ALIVE_OK to an ALIVE (28 bytes); None when it is not authentic or not new.
 
         The hot path of a server: what it does not need it does not do.
         """
         number = int.from_bytes(data[8:12], "big")
         ahead = number - self._largest
         if ahead != 1 and not self.is_new(number):
-            self.registrar.hub.drops["replayed"] += 1
+            self._drops["replayed"] += 1
             return None
         mac = self._alive_in.copy()
         mac.update(data[:12])
         if not compare_digest(mac.finalize()[:16], data[12:]):
-            self.registrar.hub.drops["forged"] += 1
+            self._drops["forged"] += 1
             return None
         if ahead == 1:
             self._window = (self._window << 1 | 1) & _FULL_WINDOW
@@ -76,8 +88,6 @@ class Session(Control):
         if address != self.address and ahead > 0:
             self._move(address)
         reply = _ALIVE_OK + data[1:12]
-        if self.attention and not self.registrar.attend(self):
-            return None
         mac = self._alive_out.copy()
         mac.update(reply)
         return reply + mac.finalize()[:16]
@@ -117,7 +127,6 @@ class Session(Control):
         self.attention = True
 
     def _on_authentic(self, addr: Address, now: int) -> None:
-        self.seen_ms = self.registrar.hub.ms
         if addr != self.address and self._newest == self._largest:
             self._move(addr)
 
@@ -127,15 +136,15 @@ class Session(Control):
         return reader
 
     def _next_request_id(self) -> int:
-        return int.from_bytes(self.registrar.hub.random_bytes(2), "big")
+        return int.from_bytes(self._random_bytes(2), "big")
 
     def _handle(self, kind: int, request_id: int, reader: Reader) -> None:
         if kind == TOKENS:
             self._handle_tokens(request_id, reader)
         elif kind == ANSWER:
-            self.registrar.handle_answer(self, reader.bytes(8), reader.rest())
+            self._events.append(("answer", reader.bytes(8), reader.rest()))
         elif kind == LOGOUT:
-            self.registrar.end(self)
+            self._events.append(("logout",))
         else:
             raise ProtocolError("unknown kind")
 
@@ -145,7 +154,7 @@ class Session(Control):
         super()._handle_ack(request_id, now)
 
     def _on_ack(self, kind: int) -> None:
-        self.registrar.handle_ack(self, kind, self.pushed.pop(kind, None))
+        self._events.append(("acked", kind, self.pushed.pop(kind, None)))
 
     def _handle_tokens(self, request_id: int, reader: Reader) -> None:
         """Put a set together; its chunks have consecutive request ids."""
@@ -161,5 +170,5 @@ class Session(Control):
         self.send(ACK, request_id)
         if len(chunks) == total:
             text = b"".join(chunks[i] for i in range(total))
-            self.registrar.set_tokens(self, {text[i : i + 16] for i in range(0, len(text), 16)})
+            self._events.append(("tokens", {text[i : i + 16] for i in range(0, len(text), 16)}))
             self._token_set = (-1, 0, {})

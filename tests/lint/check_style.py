@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import circles
 import rules
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -183,13 +184,26 @@ def _imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield node.lineno, ast.unparse(node.args[0]).strip("'\"")
 
 
+def check_circles(sources: dict[str, str]) -> list[str]:
+    """Return a fault for each circle among {path below its tree: source}, and for each exception that opens none."""
+    edges = circles.graph(sources)
+    faults = [f"imports go in a circle: {' - '.join(circle)}" for circle in circles.find(edges, rules.CIRCLES)]
+    for pair in rules.CIRCLES:
+        others = [other for other in rules.CIRCLES if other != pair]
+        if circles.find(edges, others) == circles.find(edges, rules.CIRCLES):
+            faults.append(f"tests/lint/rules.py: the circle {pair} is not there")
+    return faults
+
+
 def check_all() -> list[str]:
     """Check every file of the project; return the faults."""
     checker = Checker()
+    sources = {}
     for tree in _SIZED_TREES:
         for path in sorted(tree.rglob("*.py")):
             source = path.read_text()
             if tree in _TREES:
+                sources[str(path.relative_to(tree))] = source
                 checker.check_file(str(path.relative_to(tree)), source)
             else:
                 name = str(path.relative_to(ROOT))
@@ -197,7 +211,7 @@ def check_all() -> list[str]:
                 module = ast.parse(source, name)
                 checker.check_programs(name, module)
                 checker.check_test_imports(name, module)
-    return checker.faults + checker.stale_exceptions()
+    return checker.faults + checker.stale_exceptions() + check_circles(sources)
 
 
 def main() -> int:

@@ -29,6 +29,9 @@ CHAPTERS = {
     "upeer_factory": (("errors",), ("flash",), ("pool",), ("board", "records"), ("efuses",), ("station",)),
 }
 
+# Imports that would close a circle, and why they may: (importer, imported) -> reason. An entry that closes none fails.
+CIRCLES: dict[tuple[str, str], str] = {}
+
 # The core knows no IO: what any module of it may import, and what single modules may in addition.
 CORE_IMPORTS = {"struct", "array", "binascii", "micropython", "sys"}
 CORE_EXTRA_IMPORTS = {

@@ -84,3 +84,23 @@ def test_exception_covers_one_function_and_must_be_needed(monkeypatch):
     checker.check_file("upeer/x.py", "def f(a, b, c, d, e, f):\n    pass\n")
     assert checker.faults == []
     assert checker.stale_exceptions() == ["tests/lint/rules.py: the exception for upeer/y.py is not needed"]
+
+
+def test_circle_of_imports_is_reported(monkeypatch):
+    sources = {
+        "a/__init__.py": "from a.one import x\n",
+        "a/one.py": "from a import two\n",  # the package's __init__ does not count
+        "a/two.py": "def f():\n    import a.three\n",
+        "a/three.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from a.one import x\n",
+        "b.py": "import a\n",
+    }
+    assert check_style.check_circles(sources) == ["imports go in a circle: a.one - a.three - a.two"]
+    monkeypatch.setattr(rules, "CIRCLES", {("a.three", "a.one"): "why"})
+    assert check_style.check_circles(sources) == []
+    sources["a/three.py"] = ""
+    assert check_style.check_circles(sources) == ["tests/lint/rules.py: the circle ('a.three', 'a.one') is not there"]
+
+
+def test_circle_through_a_package_is_reported():
+    sources = {"a/__init__.py": "from a.one import x\n", "a/one.py": "from a import y\n"}
+    assert check_style.check_circles(sources) == ["imports go in a circle: a - a.one"]
