@@ -45,7 +45,7 @@ def shorten(trees: dict[str, ast.Module], together: Collection[str] = ()) -> Nam
     for group in groups:
         renamed = _private_names([trees[path] for path in group])
         for path in group:
-            shared = [name for name in _globals(trees[path]) if name in renamed and path in together]
+            shared = [name for name in sorted(_globals(trees[path])) if name in renamed and path in together]
             own = renamed | {name: next(unique) for name in shared}
             _rename(trees[path], own)
             names[path] = {short: name for name, short in own.items()}
@@ -122,7 +122,7 @@ def _groups(trees: dict[str, ast.Module]) -> list[list[str]]:
                 other = classes.get(base.id) if isinstance(base, ast.Name) else None
                 if other and groups[other] is not groups[path]:
                     groups[path] |= groups[other]
-                    for member in groups[other]:
+                    for member in sorted(groups[other]):
                         groups[member] = groups[path]
     return [sorted(group) for group in {id(group): group for group in groups.values()}.values()]
 
