@@ -1,4 +1,3 @@
-# Frozen build of MicroPython's esp32 port: make BOARD=... FROZEN_MANIFEST=<this file>. Frozen code costs no heap.
+# Frozen build of MicroPython's esp32 port, its own modules and ours: docs/frozen-build.md
 include("$(PORT_DIR)/boards/manifest.py")
-package("upeer", base_path="../../firmware", opt=2)
-package("device", base_path="../../firmware", opt=2)
+include("../manifest.py", board="ESP32_GENERIC_S3")

@@ -113,6 +113,14 @@ def load_board(name: str, root: Path | None = None, layout: str = DEFAULT_LAYOUT
     )
 
 
+def board_module(board: Board) -> str:
+    """Return the source of the device's `board` module: the board's name, limits and pins as constants."""
+    clock = (board.clock["idle_mhz"], board.clock["busy_mhz"]) if board.clock else None
+    lines = [f"NAME = {board.name!r}", f"CHIP = {board.chip!r}", f"WIFI = {board.wifi}", f"PINS = {board.pins!r}"]
+    lines.append(f"CLOCK = {clock!r}")
+    return "\n".join(lines + [f"{name.upper()} = {value}" for name, value in board.limits.items()]) + "\n"
+
+
 def _load_layout(folder: Path, layout: str, flash_size: int, layouts: list[str]) -> partitions.PartitionTable:
     """Read and check a layout's partition table; one that moved the licence would lose it on boards in the field."""
     if layout not in layouts:

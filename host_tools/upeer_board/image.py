@@ -19,8 +19,8 @@ from typing import Any
 
 from littlefs import LittleFS, LittleFSError
 
-from upeer_board import bundle, esp_image, fctry, mpy, partitions, shorten
-from upeer_board.boards import Board, project_root
+from upeer_board import bundle, esp_image, fctry, frozen, mpy, partitions, shorten
+from upeer_board.boards import Board, board_module, project_root
 
 BLOCK = 4096
 _CACHE_SIZE = 128  # VfsLfs2's; files up to it lie in their folder's block, larger ones in blocks of their own
@@ -46,6 +46,7 @@ class Options:
     wifi: tuple[str, str] | None = None
     licence: fctry.Record | None = None
     app: Path | None = None
+    frozen: bool = False  # the firmware is in MicroPython itself
 
 
 def build(board: Board, out: Path, options: Options | None = None) -> dict[str, Any]:
@@ -55,7 +56,9 @@ def build(board: Board, out: Path, options: Options | None = None) -> dict[str, 
     if options.micropython is not None:
         stock = esp_image.split_stock(options.micropython, board.chip)
         _check_app(board, stock)
-    files = firmware_files(board, options.app)
+    if options.frozen:
+        frozen.check_app(board, stock.app.data if stock else None)
+    files = firmware_files(board, options.app, options.frozen)
     if options.wifi:
         files["wifi.json"] = json.dumps({"ssid": options.wifi[0], "password": options.wifi[1]}).encode()
     parts = _parts(board, options, stock, files)
@@ -71,7 +74,7 @@ def build(board: Board, out: Path, options: Options | None = None) -> dict[str, 
     else:
         (out / "flash.bin").unlink(missing_ok=True)
     write_file(out / "image.json", (json.dumps(manifest, indent=2) + "\n").encode())
-    names = shipped_sources(board.exclude)[1]
+    names = {} if options.frozen else shipped_sources(board.exclude)[1]
     write_file(out / "names.json", (json.dumps(names, indent=1) + "\n").encode())
     return manifest
 
@@ -115,16 +118,16 @@ def merge(parts: list[Part], flash_size: int) -> bytes:
     return bytes(flash)
 
 
-def firmware_files(board: Board, app: Path | None = None) -> dict[str, bytes]:
-    """Return {path on the device: contents}: /lib with the compiled firmware, boot.py, main.py, the application."""
+def firmware_files(board: Board, app: Path | None = None, is_frozen: bool = False) -> dict[str, bytes]:
+    """Return {path on the device: contents}: /lib with the compiled firmware, boot.py, main.py, the application.
+
+    /lib is left out when the firmware is frozen.
+    """
     root = project_root() / "firmware"
-    files: dict[str, bytes] = {}
-    for inside, text in shipped_sources(board.exclude)[0].items():
-        files[f"lib/{inside[:-3]}.mpy"] = mpy.compile_text(text, inside, board.mpy_march)
+    files = {} if is_frozen else _library(board)
     for name in ("boot.py", "main.py"):
         if (root / name).is_file():
             files[name] = (root / name).read_bytes()
-    files["lib/board.mpy"] = mpy.compile_text(board_module(board), "board.py")
     for source in sorted(app.rglob("*")) if app else []:
         inside = source.relative_to(app).as_posix() if app else ""
         if source.is_file() and "__pycache__" not in inside:
@@ -132,6 +135,15 @@ def firmware_files(board: Board, app: Path | None = None) -> dict[str, bytes]:
                 files[inside[:-3] + ".mpy"] = mpy.compile_file(source, inside, board.mpy_march)
             else:
                 files[inside] = source.read_bytes()
+    return files
+
+
+def _library(board: Board) -> dict[str, bytes]:
+    """Return the compiled firmware by its paths below /lib, and what the board's data make: the module `board`."""
+    files = {}
+    for inside, text in shipped_sources(board.exclude)[0].items():
+        files[f"lib/{inside[:-3]}.mpy"] = mpy.compile_text(text, inside, board.mpy_march)
+    files["lib/board.mpy"] = mpy.compile_text(board_module(board), "board.py")
     return files
 
 
@@ -167,14 +179,6 @@ def _parse(path: str, source: str) -> ast.Module:
         return ast.parse(source)
     except SyntaxError as error:
         raise ValueError(f"{Path(path).name}: SyntaxError: {error.msg}, line {error.lineno}") from None
-
-
-def board_module(board: Board) -> str:
-    """Return the source of the device's `board` module: the board's name, limits and pins as constants."""
-    clock = (board.clock["idle_mhz"], board.clock["busy_mhz"]) if board.clock else None
-    lines = [f"NAME = {board.name!r}", f"CHIP = {board.chip!r}", f"WIFI = {board.wifi}", f"PINS = {board.pins!r}"]
-    lines.append(f"CLOCK = {clock!r}")
-    return "\n".join(lines + [f"{name.upper()} = {value}" for name, value in board.limits.items()]) + "\n"
 
 
 def littlefs_image(files: dict[str, bytes], size: int) -> bytes:
@@ -230,6 +234,7 @@ def _manifest(
     return {
         "board": board.name,
         "layout": board.layout,
+        "frozen": options.frozen,
         "chip": board.chip,
         "flash_size": board.flash_size,
         "did": options.licence["did"] if options.licence else None,

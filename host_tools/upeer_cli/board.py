@@ -14,7 +14,7 @@ import click
 from upeer_board import boards, fctry
 from upeer_cli import exit_codes
 from upeer_cli.common import UserError, examples, json_option, report
-from upeer_cli.recipe import fetch, layout_option, recipe_command
+from upeer_cli.recipe import fetch, frozen_option, layout_option, recipe_command
 
 _DID = re.compile(r"[A-Z]{1,8}-\d{6}-[A-Z]{5}")
 _LICENCE_HELP = "Licence file, - for stdin, or a DID of --platform."
@@ -56,6 +56,7 @@ def image() -> None:
 @click.option(
     "--app", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Folder with the application."
 )
+@frozen_option
 @licence_options
 @json_option
 def build(
@@ -65,6 +66,7 @@ def build(
     micropython: Path | None,
     wifi: str | None,
     app: Path | None,
+    frozen: bool,
     licence_text: str | None,
     platform: Path | None,
     office_key: Path | None,
@@ -82,7 +84,7 @@ def build(
         if network and not board.wifi:
             raise ValueError(f"{board.name} has no Wi-Fi: leave --wifi out")
         stock = micropython.read_bytes() if micropython else None
-        manifest = builder.build(board, out, builder.Options(stock, network, record, app))
+        manifest = builder.build(board, out, builder.Options(stock, network, record, app, frozen))
     except ValueError as error:
         raise UserError(str(error), code=exit_codes.FAILURE) from error
     if network:

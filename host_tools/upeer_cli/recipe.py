@@ -12,6 +12,7 @@ from upeer_cli import exit_codes
 from upeer_cli.common import UserError, examples, json_option, report
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
+_FROZEN_HELP = "The firmware is frozen into this MicroPython (docs/frozen-build.md): leave it out of the file system."
 _LAYOUT_HELP = "Which partition table of the board: `upeer board list` names them."
 
 
@@ -19,6 +20,9 @@ def layout_option(function: Any) -> Any:
     """Add --layout."""
     option = click.option("--layout", default=DEFAULT_LAYOUT, show_default=True, metavar="NAME", help=_LAYOUT_HELP)
     return option(function)
+
+
+frozen_option = click.option("--frozen", is_flag=True, help=_FROZEN_HELP)
 
 
 @click.command(
@@ -72,6 +76,7 @@ def _page(board: str, page: str) -> str:
 @click.option("--micropython", required=True, type=_FILE, help="The MicroPython .bin for it.")
 @click.option("--image", type=click.Path(path_type=Path, file_okay=False), help="Folder of `upeer image build`.")
 @click.option("--source", type=click.Path(path_type=Path, file_okay=False), help="Folder of the application, or ''.")
+@frozen_option
 @click.option("--public-key", type=_FILE, help="Bootloader and app must be signed by this key (PEM).")
 @click.option("--out", required=True, type=_FILE, help="The recipe to write; paths in it are relative to it.")
 @json_option
@@ -81,6 +86,7 @@ def recipe_command(
     micropython: Path,
     image: Path | None,
     source: Path | None,
+    frozen: bool,
     public_key: Path | None,
     out: Path,
     json_mode: bool,
@@ -95,7 +101,7 @@ def recipe_command(
     files = {"micropython": micropython, "public_key": public_key, "image": image, "source": source}
     try:
         board = boards.load_board(board_name, layout=layout)
-        application = _application(board, image, source)
+        application = _application(board, files, frozen, out.parent)
         found = esp_image.split_stock(micropython.read_bytes(), board.chip).version
         text = _text(board, files, application, found, out.parent)
     except ValueError as error:
@@ -115,24 +121,28 @@ def recipe_command(
     report(data, json_mode, "\n".join([*lines, f"upeer flash --recipe {out} --pin {prepared.recipe.pin} --port PORT"]))
 
 
-def _application(board: Any, image: Path | None, source: Path | None) -> str:
-    """Return the SHA-256 of what the recipe says of the file system: image.json, or the image built from `source`."""
+def _application(board: Any, files: dict[str, Path | None], frozen: bool, folder: Path) -> list[str]:
+    """Return what the recipe says of the file system: an image by its image.json, or one built from a folder."""
     from upeer_factory.flash import parts
 
+    image, source = files["image"], files["source"]
     if image is not None:
-        return _sha256((image / "image.json").read_bytes())
-    return _sha256(parts.build_file_system(board, source if str(source) not in ("", ".") else None))
+        digest = _sha256((image / "image.json").read_bytes())
+    else:
+        digest = _sha256(parts.build_file_system(board, source if str(source) not in ("", ".") else None, frozen))
+    kind = "image" if image else "source"
+    lines = ["[application]", f"{kind} = {_quoted(_relative(files[kind], folder))}", f"sha256 = {_quoted(digest)}"]
+    return lines + (["frozen = true"] if frozen else [])
 
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _text(board: Any, files: dict[str, Path | None], application: str, version: str, folder: Path) -> str:
+def _text(board: Any, files: dict[str, Path | None], application: list[str], version: str, folder: Path) -> str:
     """Return the recipe's text; `files` are those that it names."""
     micropython, public_key = files["micropython"], files["public_key"]
     assert micropython is not None
-    kind = "image" if files["image"] else "source"
     lines = [
         f"board = {_quoted(board.name)}",
         *([f"layout = {_quoted(board.layout)}"] if board.layout != DEFAULT_LAYOUT else []),
@@ -142,9 +152,7 @@ def _text(board: Any, files: dict[str, Path | None], application: str, version: 
         f"sha256 = {_quoted(_sha256(micropython.read_bytes()))}",
         f"version = {_quoted(version)}",
         "",
-        "[application]",
-        f"{kind} = {_quoted(_relative(files[kind], folder))}",
-        f"sha256 = {_quoted(application)}",
+        *application,
         "",
         "[partition_table]",
         f"sha256 = {_quoted(_sha256(board.partitions.encode()))}",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from upeer_board import boards, esp_image, image, partitions
+from upeer_board import boards, esp_image, frozen, image, partitions
 from upeer_board.image import Part
 from upeer_factory.flash import signing
 from upeer_factory.flash.faults import INTEGRITY
@@ -66,6 +66,8 @@ def _prepare(recipe: Recipe, board: boards.Board) -> Prepared:
     stock = esp_image.split_stock(data, board.chip)
     if recipe.micropython.version not in ("", stock.version):
         raise ValueError(f"the image is MicroPython {stock.version}, the recipe says {recipe.micropython.version}")
+    if recipe.application.frozen:
+        frozen.check_app(board, stock.app.data)
     public_key = _check_signatures(recipe, stock, data, board)
     slot = min((row for row in board.partitions if row.type == 0), key=lambda row: row.offset)
     vfs = file_system(recipe, board)
@@ -124,7 +126,7 @@ def file_system(recipe: Recipe, board: boards.Board) -> bytes:
         folder = recipe.folder / wanted.source if wanted.source else None
         if folder and not folder.is_dir():
             raise ValueError(f"no application folder {folder}")
-        data = build_file_system(board, folder)
+        data = build_file_system(board, folder, wanted.frozen)
         check_sha256(data, wanted.sha256, f"the file system built from {folder or 'the firmware'}")
         return data
     assert wanted.image is not None
@@ -135,9 +137,9 @@ def file_system(recipe: Recipe, board: boards.Board) -> bytes:
     return recipe.read(f"{wanted.image}/vfs.bin", row["sha256"], "application image")
 
 
-def build_file_system(board: boards.Board, source: Path | None) -> bytes:
-    """Build the file system image of a board: the firmware and the application in `source`."""
-    return image.littlefs_image(image.firmware_files(board, source), board.partitions["vfs"].size)
+def build_file_system(board: boards.Board, source: Path | None, is_frozen: bool = False) -> bytes:
+    """Build the file system image of a board: the firmware, unless it is frozen, and the application in `source`."""
+    return image.littlefs_image(image.firmware_files(board, source, is_frozen), board.partitions["vfs"].size)
 
 
 def _manifest(recipe: Recipe, board: boards.Board) -> dict[str, Any]:
@@ -150,6 +152,8 @@ def _manifest(recipe: Recipe, board: boards.Board) -> dict[str, Any]:
             raise ValueError(f"{name} was built for {manifest['board']}, the recipe is for {board.name}")
         if manifest["layout"] != board.layout:
             raise ValueError(f"{name} has the layout {manifest['layout']!r}, the recipe {board.layout!r}")
+        if manifest["frozen"] != recipe.application.frozen:
+            raise ValueError(f"{name} and the recipe do not agree on where the firmware is: frozen or not")
         if not all(isinstance(part["file"], str) and isinstance(part["secret"], bool) for part in manifest["parts"]):
             raise TypeError
     except (KeyError, TypeError, json.JSONDecodeError):

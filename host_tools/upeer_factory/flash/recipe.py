@@ -10,6 +10,7 @@
     image = "build/line"                     output of `upeer image build`; sha256 is that of its image.json
     source = "app"                           or: a folder, built on the fly; sha256 is that of the file system image
     sha256 = "..."
+    frozen = true                            optional: the firmware is in MicroPython itself, not in the file system
     [partition_table]
     sha256 = "..."                           of the board's binary table
     [flash]                                  optional: baud, retry_baud, erase = ["nvs"]
@@ -64,6 +65,7 @@ class Application(_Section):
     image: str | None = None
     source: str | None = None
     sha256: Sha256
+    frozen: bool = False
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Application:

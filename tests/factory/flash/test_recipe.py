@@ -2,6 +2,7 @@
 
 import json
 
+import board_images
 import line
 import pytest
 
@@ -154,3 +155,30 @@ def test_recipe_is_plain_data(tmp_path):
     loaded = recipe.load(path, pin.upper())
     assert json.loads(loaded.model_dump_json())["board"] == "LINE_ESP32"
     assert loaded.pin == pin
+
+
+def test_recipe_of_a_frozen_build(tmp_path):
+    folder = tmp_path / "recipe"
+    frozen = board_images.stock_file(0, 0x1000, texts=board_images.TEXTS + b"upeer/endpoint.py\0")
+    path, _ = line.write_recipe(folder, micropython=frozen)
+    board = boards.load_board("LINE_ESP32")
+    plain, lean = (parts.build_file_system(board, folder / "app", is_frozen) for is_frozen in (False, True))
+    text = path.read_text()
+    path.write_text(
+        text.replace('source = "app"', 'source = "app"\nfrozen = true').replace(*map(line.sha256, (plain, lean)))
+    )
+    assert parts.prepare(path).hashes["vfs"] == line.sha256(lean) and len(lean) < len(plain)
+    stock = board_images.stock_file(0, 0x1000)
+    (folder / "micropython.bin").write_bytes(stock)
+    path.write_text(path.read_text().replace(line.sha256(frozen), line.sha256(stock)))
+    assert "has no firmware frozen into it" in _refused(path)
+
+
+def test_application_image_must_be_frozen_as_the_recipe_says(tmp_path):
+    path, _ = line.write_recipe(tmp_path)
+    image.build(boards.load_board("LINE_ESP32"), tmp_path / "built", image.Options(frozen=True))
+    digest = line.sha256((tmp_path / "built" / "image.json").read_bytes())
+    text = path.read_text().replace('source = "app"', 'image = "built"').splitlines()
+    text[7] = f'sha256 = "{digest}"'
+    path.write_text("\n".join(text))
+    assert "do not agree on where the firmware is" in _refused(path)
