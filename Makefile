@@ -10,7 +10,7 @@ BOARDS ?= 16
 KILLS ?= 40
 HIL := $(PY) -m pytest -p pytest_embedded.plugin -W ignore::pytest.PytestExperimentalApiWarning
 
-.PHONY: help setup demo test lint format size bench fuzz natlab hil soak clean
+.PHONY: help setup demo test lint reference format size bench fuzz natlab hil soak clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -38,6 +38,9 @@ lint: setup  ## style, types (host and MicroPython), layers, sizes of modules an
 	$(PY) tests/lint/check_style.py || status=1; \
 	$(PY) tests/lint/compile_firmware.py || status=1; \
 	exit $$status
+
+reference: setup  ## write docs/reference.md, one line for each module, from the docstrings
+	$(PY) tests/lint/reference.py
 
 format: setup  ## let ruff lay out the code
 	$(BIN)/ruff check --fix-only --quiet .

@@ -11,8 +11,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reference.md"
 _HEAD = """# Reference
 
-One line for each module, the first sentence of its docstring; the docstring itself says more. Written by `make reference`: change the
-docstring, not this page. Modules whose names begin with an underscore are their package's own.
+One line for each module, the first sentence of its docstring; the docstring itself says more. Written by
+`make reference`: change the docstring, not this page. Modules whose names begin with an underscore are their package's.
 """
 # Folder, and what it is; in the order of the layers, from the ground up.
 _SECTIONS = (
@@ -40,7 +40,7 @@ def sentence(path: Path) -> str:
     words = " ".join(text.split("\n\n")[0].split())
     if not words:
         raise ValueError(f"{path.relative_to(ROOT)}: no docstring")
-    return words.partition(". ")[0].rstrip(".:") + "."
+    return words.partition(". ")[0].rstrip(".:").replace("|", "\\|") + "."
 
 
 def _comment(path: Path) -> str:
