@@ -8,6 +8,9 @@ BOARD ?= ESP32_GENERIC
 STATIONS ?= 8
 BOARDS ?= 16
 KILLS ?= 40
+MINUTES ?= 120
+SOAK_LINE = UPEER_SOAK_STATIONS=$(STATIONS) UPEER_SOAK_BOARDS=$(BOARDS) UPEER_SOAK_KILLS=$(KILLS) \
+	$(PY) -m pytest tests/factory/station/test_line_e2e.py -v -rP -k killed --timeout 3600
 HIL := $(PY) -m pytest -p pytest_embedded.plugin -W ignore::pytest.PytestExperimentalApiWarning
 
 .PHONY: help setup demo test lint reference format size bench fuzz natlab hil soak clean
@@ -63,10 +66,11 @@ natlab: setup  ## the NAT matrix in network namespaces (root)
 hil: setup  ## the line's tests on a bench of real boards: PORTS=/dev/ttyUSB0,... MICROPYTHON=FILE [BOARD=ESP32_GENERIC]
 	$(HIL) tests/hil -v --timeout 600 --ports "$(PORTS)" --micropython "$(MICROPYTHON)" --hil-board "$(BOARD)"
 
-soak: setup  ## two of STATIONS=8 killed KILLS=40 times, BOARDS=16 ports in all, real tools, both databases
+soak: setup  ## MINUTES=120 of a device's life in virtual time, then KILLS=40 of the line's stations; TARGET=device|line
 	@.ci/system-packages factory
-	UPEER_SOAK_STATIONS=$(STATIONS) UPEER_SOAK_BOARDS=$(BOARDS) UPEER_SOAK_KILLS=$(KILLS) \
-		$(PY) -m pytest tests/factory/station/test_line_e2e.py -v -rP -k killed --timeout 3600
+	@case "$(TARGET)" in device|line|"") ;; *) echo "soak: TARGET is device or line" >&2; exit 2;; esac
+	$(if $(filter line,$(TARGET)),,$(PY) tests/soak/soak.py --minutes $(MINUTES))
+	$(if $(filter device,$(TARGET)),,$(SOAK_LINE))
 
 clean:  ## remove what the targets made, .venv too
 	rm -rf .venv typings build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

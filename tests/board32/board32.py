@@ -13,6 +13,7 @@ import json
 import subprocess
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import mpy32
@@ -36,13 +37,17 @@ asyncio.create_task(main())
 class Board32:
     """A running device: `output` is its console, `allocated()` its live bytes on the chip's scale."""
 
-    def __init__(self, folder: Path, record: fctry.Record, board: str = "ESP32_GENERIC") -> None:
+    def __init__(
+        self, folder: Path, record: fctry.Record, board: str = "ESP32_GENERIC", begin_ms: int | None = None
+    ) -> None:
+        """Lay a device out and start its interpreter; with `begin_ms` its clock stands until it is told the time."""
         self.output = ""
         self._answers: list[dict[str, str]] = []
         self._news = threading.Condition()
         self._asking = threading.Lock()
         _lay_out(folder, record, boards.load_board(board))
         command = [mpy32.node_program(), str(HERE / "board32.mjs"), str(mpy32.program()), str(folder)]
+        command += [] if begin_ms is None else [str(begin_ms)]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, bufsize=1
         )
@@ -113,7 +118,8 @@ class Board32:
 
 
 def _lay_out(folder: Path, record: fctry.Record, board: boards.Board) -> None:
-    """Write what the device finds in its flash, and the shims."""
+    """Write what the device finds in its flash, and the shims. No act is refused here, as garbage stays for a step."""
+    board = replace(board, limits=board.limits | {"heap_limit": 1 << 24})
     files = image.firmware_files(board)
     files["wifi.json"] = json.dumps({"ssid": "lab", "password": ""}).encode()
     files["fctry.bin"] = fctry.image(record, board.partitions["fctry"].size)

@@ -126,3 +126,12 @@ def step():
             task.state = False
             sys.print_exception(caught)
     cur_task = None
+
+
+def idle_ms():
+    """Return how long nothing is to be done, 0 when something is, -1 for ever."""
+    for entry in _waiting:
+        if entry[0].waiting():
+            return 0
+    task = _queue.peek()
+    return max(0, time.ticks_diff(task.ph_key, time.ticks_ms())) if task else -1

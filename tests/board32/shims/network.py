@@ -1,4 +1,6 @@
-"""A station that is on its network as soon as it asks."""
+"""A station that is on its network as soon as it asks; `air` is what tests change: [router has power, own address]."""
+
+air = [True, "127.0.0.1"]
 
 STA_IF = 0
 AP_IF = 1
@@ -21,16 +23,17 @@ class WLAN:
         return True
 
     def connect(self, ssid=None, key=None):
-        WLAN._joined = True
+        WLAN._joined = air[0]
 
     def disconnect(self):
         WLAN._joined = False
 
     def isconnected(self):
+        WLAN._joined = WLAN._joined and air[0]
         return WLAN._joined
 
     def ifconfig(self):
-        return ("127.0.0.1", "255.255.255.0", "127.0.0.1", "127.0.0.1")
+        return (air[1], "255.255.255.0", "127.0.0.1", "127.0.0.1")
 
     def config(self, *what, **options):
         return None
