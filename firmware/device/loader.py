@@ -57,7 +57,7 @@ COST = {
     "ecdh": 2600,
     "command": 2900,
     "echo": 400,
-    "files": 3100,
+    "files": 3700,
 }
 
 _KEEP_MS = const(2000)  # after its last use: the next act often needs the same

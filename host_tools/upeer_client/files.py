@@ -7,6 +7,7 @@ import asyncio
 import errno
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from upeer_client.connection import Connection, is_lost
 SERVICE = "files"
 
 _CHUNK = 1 << 18
+_SIZE = re.compile(r"[0-9]{1,15}")
+_ERRNO = re.compile(r"[0-9]{1,4}")
 _DAMAGED = errno.EIO  # the device's word for a wrong hash
 _MAX_LINE = 1024
 
@@ -54,7 +57,7 @@ async def get(
     reader = await _request(connection, f"GET {path}", True)
     scratch = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        size = int((await reader.answer())[0])
+        size = _numbers(await reader.answer(), 1, path)[0]
         if on_size is not None:
             on_size(size)
         with scratch.open("wb") as file:
@@ -76,13 +79,13 @@ async def put(connection: Connection, source: Path, path: str, progress: Counter
     with source.open("rb") as file:
         reader = await _request(connection, f"STORE {size} {path}", False)
         try:
-            await reader.answer()
+            await _go_ahead(reader)
             digest, answer = await _sent(reader, _send(reader, file, size, progress))
             await reader.end()
         except BaseException:
             reader.give_up()
             raise
-    if answer[0] != digest:
+    if answer != [digest]:
         raise errors.DamagedData(f"{path} is damaged on the device: its hash is wrong")
     return Entry(digest, size, path)
 
@@ -90,14 +93,15 @@ async def put(connection: Connection, source: Path, path: str, progress: Counter
 async def list_files(connection: Connection, path: str = "") -> Listing:
     """Return the files below a folder of the device, by path, and how much room there is."""
     reader = await _request(connection, f"LIST {path}".strip(), True)
-    room = [int(word) for word in await reader.answer() if word.isdigit()]
+    words = await reader.answer()
+    room = _numbers(words, 2, "its list of files") if words else []
     entries = []
     async for line in reader.lines():
         fields = line.split(" ", 2)
-        if len(fields) != 3 or not fields[1].isdigit():
+        if len(fields) != 3:
             raise errors.DamagedData("the device's list of files is damaged")
-        entries.append(Entry(fields[0], int(fields[1]), fields[2]))
-    return Listing(sorted(entries, key=lambda entry: entry.path), *(room if len(room) == 2 else ()))
+        entries.append(Entry(fields[0], _numbers(fields[1:2], 1, "its list of files")[0], fields[2]))
+    return Listing(sorted(entries, key=lambda entry: entry.path), *room)
 
 
 async def with_retries(connect: Callable[[], Any], action: Callable[[Connection], Any], delays: list[float]) -> Any:
@@ -185,9 +189,16 @@ class _Reader:
         return data
 
 
+def _numbers(words: list[str], count: int, name: str) -> list[int]:
+    """Return the sizes that a device tells, so many of them; DamagedData for other words."""
+    if len(words) != count or not all(_SIZE.fullmatch(word) for word in words):
+        raise errors.DamagedData(f"what the device says of {name} is damaged")
+    return [int(word) for word in words]
+
+
 def _refusal(name: str, words: list[str]) -> errors.ClientError:
     """Return the error of a device's words behind ERR: a number, and a text or what a file needs and what is free."""
-    number = int(words[0]) if words and words[0].isdigit() else 0
+    number = int(words[0]) if words and _ERRNO.fullmatch(words[0]) else 0
     text = " ".join(words[1:])
     if number == _DAMAGED:
         return errors.DamagedData(f"the device got {name} damaged, or its disk failed")
@@ -195,7 +206,7 @@ def _refusal(name: str, words: list[str]) -> errors.ClientError:
         hint = "its firmware is of another version: update it, or use the upeer of its version"
         error = errors.FileRefused(f"the device does not know what is asked of it for {name}", hint)
     elif number == errno.ENOSPC:
-        error = errors.DeviceFull(_no_room(name, [int(word) for word in words[1:] if word.isdigit()]))
+        error = errors.DeviceFull(_no_room(name, [int(word) for word in words[1:] if _SIZE.fullmatch(word)]))
     else:
         why = os.strerror(number).lower() if number else text
         error = errors.FileRefused(f"the device refuses {name}: {why}", "see 'upeer ls' for its files")
@@ -208,6 +219,16 @@ def _no_room(name: str, sizes: list[int]) -> str:
         return f"the device refuses {name}: its file system became full"
     needed, free = -(-sizes[0] // 1024), sizes[1] // 1024
     return f"the device refuses {name}: needs {needed} KiB, {free} KiB are free on the device"
+
+
+async def _go_ahead(reader: _Reader) -> None:
+    """Wait for the device's OK to a file; a refusal ends both directions in good order: the channel serves again."""
+    try:
+        await reader.answer()
+    except errors.FileRefused:
+        reader.channel.close()
+        await reader.end()
+        raise
 
 
 async def _sent(reader: _Reader, sending: Coroutine[Any, Any, str]) -> tuple[str, list[str]]:

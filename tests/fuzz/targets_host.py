@@ -15,7 +15,7 @@ from upeer.connect import ALL, ClientEndpoint
 from upeer.crypto.aead import Aead
 from upeer.handshake.pairs import Pairs
 from upeer.session.paths import HOST
-from upeer_board import esp_image, fctry, partitions
+from upeer_board import esp_image, fctry, partitions, version
 from upeer_client.calls import Caller, Peer, Platform
 from upeer_client.connector import Connector
 from upeer_client.netcheck import NetCheck
@@ -146,6 +146,14 @@ def image_partitions(data: bytes) -> None:
 @target("image.esp", allowed=(ValueError,), seeds=[b"\xe9\x01\x02\x20" + bytes(60)], max_size=600)
 def image_esp(data: bytes) -> None:
     esp_image.parse(data, "app")
+
+
+_BANNER = b"3.4.0; MicroPython v1.26.1-preview.1.gabc on 2025-09-11\0"
+
+
+@target("image.version", allowed=(ValueError,), seeds=[_BANNER, _BANNER * 3], max_size=400)
+def image_version(data: bytes) -> None:
+    version.check(version.find(data))
 
 
 @target("pairs.saved", allowed=(ProtocolError,), seeds=[b"\0" + bytes(8) + b"\0" + _KEY + b"\4lamp"], max_size=300)

@@ -78,7 +78,20 @@ def test_existing_target_survives_a_failure(lab, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "answer", [b"OK 5\nhello" + b"0" * 64 + b"\n", b"OK 5\nhel", b"OK 5\nhello", b"OK", b"", b"ERR 5 file error\n"]
+    "answer",
+    [
+        b"OK 5\nhello" + b"0" * 64 + b"\n",
+        b"OK 5\nhel",
+        b"OK 5\nhello",
+        b"OK",
+        b"OK\n",
+        b"OK -5\n",
+        b"OK 5 5\nhello",
+        b"OK " + b"9" * 900 + b"\n",
+        "OK \u00b2\n".encode(),
+        b"",
+        b"ERR 5 file error\n",
+    ],
 )
 def test_damaged_get_leaves_nothing(lab, tmp_path, answer):
     async def lie(channel):
@@ -131,6 +144,10 @@ async def _answer_and_count(channel, noted, *answers):
         (b"ERR 28 file error\n", errors.DeviceFull, "its file system became full"),
         (b"ERR 1 file error\n", errors.FileRefused, "operation not permitted"),
         (b"ERR 22 unknown request\n", errors.FileRefused, "does not know what is asked of it"),
+        (b"ERR 28 " + b"9" * 900 + b" 1\n", errors.DeviceFull, "its file system became full"),
+        (b"ERR " + b"9" * 900 + b"\n", errors.FileRefused, "refuses new.bin"),
+        ("ERR \u00b2\n".encode(), errors.FileRefused, "refuses new.bin"),
+        (b"ERR\n", errors.FileRefused, "refuses new.bin"),
         (b"", errors.DamagedData, "too early"),
     ],
 )
@@ -153,6 +170,23 @@ def test_put_ends_when_the_device_refuses_in_the_middle(lab, tmp_path):
             lambda channel, noted: _answer_and_count(channel, noted, b"OK\n", b"ERR 28 file error\n"),
             lambda connection: files.put(connection, tmp_path / "new", "new.bin"),
         )
+
+
+@pytest.mark.parametrize("answer", [b"OK\n", b"OK 0 0\n", b"OK " + b"0" * 64 + b"\n"])
+def test_put_whose_hash_does_not_come_back_is_damaged(lab, tmp_path, answer):
+    (tmp_path / "new").write_bytes(b"x" * 2000)
+    with pytest.raises(errors.DamagedData, match="damaged on the device"):
+        _played(
+            lab,
+            lambda channel, noted: _answer_and_count(channel, noted, b"OK\n", answer),
+            lambda connection: files.put(connection, tmp_path / "new", "new.bin"),
+        )
+
+
+@pytest.mark.parametrize("answer", [b"OK 1\n", b"OK a b\n", b"OK 1 2\n0 x name\n", b"OK 1 2\nname\n"])
+def test_damaged_listing(lab, answer):
+    with pytest.raises(errors.DamagedData, match="list of files"):
+        _played(lab, lambda channel, noted: _answer_and_count(channel, noted, answer), files.list_files)
 
 
 def test_put_into_a_full_device_leaves_the_old_file(lab, tmp_path):

@@ -68,6 +68,21 @@ def test_file_goes_there_and_back(run: Run, tmp_path: Path) -> None:
     assert (tmp_path / "back.bin").read_bytes() == source.read_bytes()
 
 
+def test_file_without_room_is_refused_before_it_is_sent(run: Run, tmp_path: Path) -> None:
+    with (tmp_path / "large.bin").open("wb") as file:
+        file.truncate(10 << 20)
+
+    async def work(connection: Any) -> None:
+        before = await files.list_files(connection)
+        assert before.free and before.size == 0x4EE000 and 4 << 20 < before.free < before.size
+        sent: list[int] = []
+        with pytest.raises(errors.DeviceFull, match=r"needs 102\d\d KiB, \d{4} KiB are free on the device"):
+            await files.put(connection, tmp_path / "large.bin", "large.bin", sent.append)
+        assert sent == [] and await files.list_files(connection) == before
+
+    run(work)
+
+
 def test_each_command_runs_once(run: Run) -> None:
     async def work(connection: Any) -> None:
         start = int((await connection.command("count", b"first"))[1].split()[0])
