@@ -1,0 +1,60 @@
+"""What a device holds on the chip's scale, stage by stage: started, logged in, with sessions and busy channels."""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import board_lab
+from board32 import Board32
+
+import upeer_client
+
+_BUSY_BYTES = 120_000
+_SETTLE_S = 4
+
+
+def measure(folder: Path) -> dict[str, int]:
+    """Boot a device, let it do all of it with three masters and two clients; return the most that was live at each."""
+    lab = board_lab.Lab(folder)
+    with Board32(folder / "board", lab.records[0]) as board:
+        found = {"started": board.boot()}
+        with lab.serve():
+            for number in (1, 2, 3):
+                board.wait_for(f"online master {number}")
+            board.wait_for("online p2p", count=3)
+            time.sleep(_SETTLE_S)
+            found["logged in"] = board.allocated()
+            return found | asyncio.run(_with_sessions(lab, board))
+
+
+async def _with_sessions(lab: board_lab.Lab, board: Board32) -> dict[str, int]:
+    found = {}
+    async with lab.client(name="first") as one, lab.client(name="second") as two:
+        await lab.pair(one)
+        await asyncio.sleep(_SETTLE_S)
+        async with await one.connect(lab.dids[0]) as first:
+            found["one session"] = await _most_live(board, [first], 1)
+            found["one session, four busy channels"] = await _most_live(board, [first], 4)
+            status, _ = await first.command("pair-open")
+            assert status == 0
+            await lab.pair(two)
+            await asyncio.sleep(_SETTLE_S)
+            async with await two.connect(lab.dids[0]) as second:
+                found["two sessions, four busy channels each"] = await _most_live(board, [first, second], 4)
+    return found
+
+
+async def _most_live(board: Board32, connections: "list[upeer_client.Connection]", channels: int) -> int:
+    """Keep channels of each connection busy with echoes, and return the most that was live meanwhile."""
+    data = os.urandom(_BUSY_BYTES // 4 if len(connections) * channels == 1 else _BUSY_BYTES)
+    opened = [await link.open("echo", number) for link in connections for number in range(1, channels + 1)]
+    work = asyncio.gather(*(board_lab.echo(channel, data) for channel in opened))
+    most = 0
+    while True:
+        most = max(most, await asyncio.to_thread(board.allocated))
+        if work.done():
+            break
+        await asyncio.sleep(0.25)
+    assert await work == [data] * len(opened)
+    return most
