@@ -5,6 +5,7 @@ One request a stream: a line `GET path`, `STORE size path`, `LIST path` or `DEL 
 must be room for it beside the one that it replaces: that is looked at before a byte is sent.
 """
 
+import asyncio
 import os
 from binascii import hexlify
 from hashlib import sha256
@@ -21,6 +22,7 @@ _ENOSPC = const(28)
 _EINVAL = const(22)
 _FOLDER = const(0x4000)
 _GUEST = const(2)
+_ALL = const(0x1FFFFFFF)  # bytes that no file system here has
 
 
 def path_of(name: str) -> str:
@@ -92,32 +94,36 @@ async def _receive(channel, file, left: int) -> bytes:
     return hexlify(digest.digest())
 
 
-def _needed(size: int, path: str, block: int) -> int:
-    """Return the bytes of flash that a new file takes: 8 bytes of each block are LittleFS's, entries take two more
-    blocks, and so does each folder.
-    """
-    return (size // (block - 8) + 2 * path[len(ROOT) :].count("/") + 1) * block
-
-
-def _folders(path: str) -> int:
+async def _folders(path: str) -> int:
     """Return the number of folders below a path; other file systems that are mounted there have no fourth field."""
-    found = [entry[0] for entry in os.ilistdir(path) if entry[1] == _FOLDER and len(entry) > 3]
-    return len(found) + sum([_folders(path.rstrip("/") + "/" + name) for name in found])
+    count = 0
+    for entry in os.ilistdir(path):
+        if entry[1] == _FOLDER and len(entry) > 3:
+            count += 1 + await _folders(path.rstrip("/") + "/" + entry[0])
+        await asyncio.sleep(0)  # an entry takes some 40 reads of the flash
+    return count
 
 
-def room() -> tuple:
-    """Return (bytes free, bytes in all, bytes of a block); VfsLfs2 counts the two blocks of each folder twice."""
+async def room(size: int, path: str) -> tuple:
+    """Return (bytes of flash that a new file needs, bytes free, bytes in all).
+
+    Of each block 8 bytes are LittleFS's; entries take two more blocks, and so does each folder. VfsLfs2 counts folders
+    twice: what is free is more than it says, which is looked at only if it does not say enough.
+    """
     _make_folders(ROOT + "/")
     stat = os.statvfs(ROOT)
-    free = stat[3] - (1 << 32 if stat[3] > stat[2] else 0) + 2 * _folders(MOUNT)
-    return max(0, free) * stat[1], stat[2] * stat[1], stat[1]
+    block = stat[1]
+    needed = (size // (block - 8) + 2 * path[len(ROOT) :].count("/") + 1) * block
+    free = stat[3] - (1 << 32 if stat[3] > stat[2] else 0)
+    if needed > free * block:
+        free += 2 * await _folders(MOUNT)
+    return needed, max(0, free) * block, stat[2] * block
 
 
 async def _store(channel, path: str, size: int) -> None:
     if size < 0:
         raise ValueError("bad size")
-    free, _, block = room()
-    needed = _needed(size, path, block)
+    needed, free, _ = await room(size, path)
     if needed > free:
         return await channel.write(b"ERR %d %d %d\n" % (_ENOSPC, needed, free))
     await channel.write(b"OK\n")
@@ -147,7 +153,7 @@ def _hash(path: str) -> bytes:
 
 
 async def _list(channel, path: str) -> None:
-    await channel.write(b"OK %d %d\n" % room()[:2])
+    await channel.write(b"OK %d %d\n" % (await room(_ALL, ROOT))[1:])
     folders = [path]
     while folders:
         folder = folders.pop()

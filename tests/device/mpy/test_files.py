@@ -83,8 +83,13 @@ def put(name, data, digest=None):
     return answer[3:] if answer.startswith(b"OK\n") else answer
 
 
+def room(size=1 << 28, path=files.ROOT):
+    """Return (needed, free, in all), the folders counted since so much does not fit."""
+    return asyncio.run(files.room(size, path))
+
+
 def free():
-    return files.room()[0]
+    return room()[1]
 
 
 def on_fresh_disk(work):
@@ -140,7 +145,7 @@ def test_what_does_not_fit_is_refused_before_a_byte_is_read():
 
 def test_room_is_what_the_blocks_say_and_folders_count_once():
     def work():
-        assert files.room() == (30 * _BLOCK, 32 * _BLOCK, _BLOCK)
+        assert room()[1:] == (30 * _BLOCK, 32 * _BLOCK)
         for count in range(1, 9):  # in the end VfsLfs2 says that more is used than there is
             os.mkdir(files.ROOT + "/folder%d" % count)
             assert free() == (30 - 2 * count) * _BLOCK
@@ -153,7 +158,7 @@ def test_what_is_said_to_fit_does_fit_and_little_room_is_wasted():
     def work(folder, filled):
         put(b"filled", bytes(filled))
         path, size = files.path_of(folder + "big"), free()
-        while files._needed(size, path, _BLOCK) > free():
+        while room(size, path)[0] > room(size, path)[1]:
             size -= 64
         assert size > free() - (5 + 2 * folder.count("/")) * _BLOCK
         assert put(path[len(files.ROOT) :].encode(), bytes(size)).startswith(b"OK ")
@@ -164,14 +169,32 @@ def test_what_is_said_to_fit_does_fit_and_little_room_is_wasted():
             on_fresh_disk(lambda folder=folder, filled=filled: work(folder, filled))
 
 
+def test_folders_are_counted_only_where_it_matters():
+    def work():
+        os.mkdir(files.ROOT + "/folder")
+        counted = []
+        true, files._folders = files._folders, lambda path: counted.append(path)
+        try:
+            assert put(b"a.bin", bytes(12000)).startswith(b"OK ")
+        finally:
+            files._folders = true
+        assert counted == []
+
+    on_fresh_disk(work)
+
+
+async def enough(size, path):
+    return 0, 0, 0
+
+
 def test_disk_that_others_fill_meanwhile_is_an_error_and_leaves_nothing_behind():
     def work():
         put(b"a.bin", b"old")
-        needed, files._needed = files._needed, lambda size, path, block: 0
+        true, files.room = files.room, enough
         try:
             assert put(b"big.bin", bytes(17000)) == b"ERR 28 file error\n"
         finally:
-            files._needed = needed
+            files.room = true
         assert names() == ["a.bin"]
         assert put(b"b.bin", b"there is room again").startswith(b"OK ")
 
