@@ -52,9 +52,9 @@ format: setup  ## let ruff lay out the code
 size: setup  ## what every module takes, as .mpy and of the chip's heap, beside what is recorded; UPDATE=1 records
 	$(PY) tests/size/size_table.py $(if $(UPDATE),--update) $(if $(METHODS),--methods)
 
-bench: setup  ## the figures beside goals and peers, also in build/bench.json; ONLY=name,... picks some
+bench: setup  ## the figures beside goals and peers, also in build/bench.json; ONLY=name,... picks some, UPDATE=1 writes docs/figures.md
 	@.ci/system-packages bench
-	@$(PY) tests/bench/run_all.py "$(ONLY)"
+	@$(PY) tests/bench/run_all.py "$(ONLY)" $(if $(UPDATE),--update)
 
 fuzz: setup  ## fuzz every parser for SECONDS=60 in all; TARGET=name picks one
 	$(PY) tests/fuzz/fuzz.py --seconds $(SECONDS) $(if $(TARGET),--target $(TARGET))

@@ -128,7 +128,8 @@ def environment(names: Iterable[str], rows: Path) -> dict[str, str]:
     return {_WANTED: ",".join(names), _ROWS_FILE: str(rows)}
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """Return a value as people read it."""
     if value is None:
         return "-"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
@@ -141,11 +142,11 @@ _PEER_WIDTH = max(len(figure.peer) for figure in TABLE) + 8
 def line(row: dict[str, Any]) -> str:
     """Return one row as a line of the printed table; lines stand below one another."""
     figure = BY_NAME[row["name"]]
-    peer = f"{row['peer']} {_number(row['peer_value'])}" if row["peer"] else "-"
+    peer = f"{row['peer']} {number(row['peer_value'])}" if row["peer"] else "-"
     ratio = "-" if row["ratio"] is None else f"{row['ratio']:.2f}x"
-    goal = "-" if row["goal"] is None else f"{'<=' if figure.less_is_better else '>='} {_number(row['goal'])}"
+    goal = "-" if row["goal"] is None else f"{'<=' if figure.less_is_better else '>='} {number(row['goal'])}"
     verdict = {None: "", True: "met", False: "MISSED"}[row["met"]]
-    cells = (figure.title.ljust(_TITLE_WIDTH), _number(row["value"]).rjust(11), figure.unit.ljust(8))
+    cells = (figure.title.ljust(_TITLE_WIDTH), number(row["value"]).rjust(11), figure.unit.ljust(8))
     return "  ".join((*cells, peer.ljust(_PEER_WIDTH), ratio.rjust(7), goal.ljust(11), verdict)).rstrip()
 
 

@@ -4,6 +4,7 @@ A name is that of a benchmark or of a figure. Each benchmark is a program of its
 others. bench.json is a list of {name, value, unit, peer, peer_value, ratio, goal, met}: what this run has measured.
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 import figures
+import figures_page
 
 _FOLDER = Path(__file__).resolve().parent
 _BUILD = _FOLDER.parents[1] / "build"
@@ -50,8 +52,8 @@ def _read(rows: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in rows.read_text().splitlines()]
 
 
-def main(names: list[str], build: Path = _BUILD) -> int:
-    """Run what was asked for; return the exit code: 2 for a wrong name, 1 when a benchmark failed."""
+def main(names: list[str], build: Path = _BUILD, is_update: bool = False) -> int:
+    """Run what was asked for, and write docs/figures.md; return 2 for a wrong name, 1 when a benchmark failed."""
     try:
         chosen = choose(names)
     except ValueError as error:
@@ -62,11 +64,19 @@ def main(names: list[str], build: Path = _BUILD) -> int:
         rows = Path(scratch) / "rows"
         rows.touch()
         failed = [bench for bench, wanted in chosen.items() if not run(bench, wanted, rows)]
-        (build / "bench.json").write_text(json.dumps(_read(rows), indent=1) + "\n")
+        told = _read(rows)
+    (build / "bench.json").write_text(json.dumps(told, indent=1) + "\n")
+    if is_update:
+        figures_page.update(told)
     if failed:
         print("bench: failed:", ", ".join(failed), file=sys.stderr)
     return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main([name for argument in sys.argv[1:] for name in argument.split(",") if name]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="benchmarks or figures, with blanks or commas between")
+    parser.add_argument("--update", action="store_true", help="write docs/figures.md")
+    arguments = parser.parse_args()
+    wanted = [name for argument in arguments.names for name in argument.split(",") if name]
+    sys.exit(main(wanted, is_update=arguments.update))
