@@ -24,6 +24,7 @@ from upeer.signalling.registrar import Registrar
 
 _MAX_DATAGRAM = const(1200)
 _IDLE_TIMEOUT_S = const(60)
+_MAILBOX = const(6)  # datagrams that wait for a socket; more are lost
 _BURST = const(8)  # datagrams read, or written, before others get their turn
 _BUSY_MS = const(10)
 _QUIET_MS = const(250)
@@ -76,7 +77,7 @@ class Agent:
         self.identity = identity
         self.registrar = Registrar(identity, random_bytes, now)
         self.registrar.before_enrol = _load_login
-        self.endpoint = Endpoint(False, limits + (_MAX_DATAGRAM, _IDLE_TIMEOUT_S), random_bytes, now)
+        self.endpoint = Endpoint(False, limits + (_MAX_DATAGRAM, _IDLE_TIMEOUT_S, _MAILBOX), random_bytes, now)
         self.endpoint.admit = admit
         self.own_ip = ""
         self.udp = self.lan = None

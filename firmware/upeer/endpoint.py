@@ -33,7 +33,8 @@ _BUDGET_MS = const(4000)
 class Endpoint:
     """Sessions by connection_id, relays by relay_tag.
 
-    limits: (sessions, max_data, max_channel_data, max_datagram, idle_timeout_s). The shell sets `candidates`, our own
+    limits: (sessions, max_data, max_channel_data, max_datagram, idle_timeout_s, max_burst), as in Params, but for the
+    first. `admit`: None, or a callable of the shell: may so many bytes be taken? The shell sets `candidates`, our own
     addresses as [(kind, address)], and keeps `ephemeral` filled with a fresh (private, public) key pair. After
     write_datagram, `send_addr` and `send_start` tell where to send, and which part of the buffer. `dropped` counts what
     was of no session or not authentic.

@@ -73,7 +73,7 @@ class Client:
     async def __aenter__(self) -> "Client":
         self.config()
         limits = self._limits
-        full = (_SESSIONS, limits.session, limits.channel, limits.datagram, _IDLE_TIMEOUT_S)
+        full = (_SESSIONS, limits.session, limits.channel, limits.datagram, _IDLE_TIMEOUT_S, 0)
         endpoint = ClientEndpoint(full, random_bytes, ticks_ms())
         self._transport = Transport(endpoint, open_socket())
         return self

@@ -15,7 +15,7 @@ from figures import report
 
 _FOLDER = Path(__file__).resolve().parent
 
-_COUNT = 100
+_COUNT = 400
 
 
 def measure(script: str) -> int:

@@ -102,7 +102,7 @@ def connect_ms(count: int = 20) -> float:
 async def _run_device(path: Path, datagram: int) -> None:
     record = json.loads(path.read_text())
     record = {key: bytes.fromhex(value) if key in _BYTES else value for key, value in record.items()}
-    device = PythonDevice(record, limits=(8, _BUFFER, _BUFFER, datagram, 60), lan=False)
+    device = PythonDevice(record, limits=(8, _BUFFER, _BUFFER, datagram, 60, 0), lan=False)
 
     async def sink(channel: Any) -> None:
         while await channel.read(_CHUNK_SIZE):

@@ -5,7 +5,7 @@ from upeer.crypto.aead import Aead
 from upeer.session.session import Session
 
 START = 2**30 - 500  # the ticks wrap soon
-SMALL = (8192, 4096, 1200, 30)
+SMALL = (8192, 4096, 1200, 30, 0)
 KEYS = (b"\x01" * 32, b"\x02" * 32)
 
 

@@ -17,7 +17,7 @@ CLIENT = ("203.0.113.1", 1000)
 DEVICE = ("203.0.113.2", 2000)
 SERVER = ("198.51.100.1", 3478)
 TAG = b"tag0007"
-LIMITS = (2, 4096, 1024, 1200, 30)
+LIMITS = (2, 4096, 1024, 1200, 30, 6)
 
 
 class Dice:
@@ -204,7 +204,7 @@ def test_repetition_of_an_invite_that_broke_off_is_a_new_one():
 
 
 def test_too_many_sessions_is_said_and_silent_ones_make_room():
-    world = World((1, 4096, 1024, 1200, 30))
+    world = World((1, 4096, 1024, 1200, 30, 6))
     world.connect()
     invite_id, invitation = world.invite()
     answer, session = world.finish(world.handle(invite_id, invitation.message))

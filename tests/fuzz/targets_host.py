@@ -163,7 +163,7 @@ def pairs_saved(data: bytes) -> None:
 
 
 def _connector() -> tuple[ClientEndpoint, Connector]:
-    endpoint = ClientEndpoint((4, 65536, 16384, 1400, 30), Random(), 0)
+    endpoint = ClientEndpoint((4, 65536, 16384, 1400, 30, 0), Random(), 0)
     endpoint.candidates = [(HOST, CLIENT)]
     platform = Platform(1, _KEY, ((SERVER, _KEY),))
     caller = Caller(endpoint, platform, Peer(_DID, b"client01", _KEY), ALL, 2900, Random(), {})

@@ -21,7 +21,7 @@ from upeer_server.relay import Relay, open_relay_ticket
 _VECTORS = json.loads((Path(__file__).resolve().parents[1] / "vectors" / "invite.json").read_text())
 _KEY = bytes(range(32))
 _PAIR = key_pair(lambda size: _KEY[:size])
-_LIMITS = (4, 65536, 16384, 1200, 30)
+_LIMITS = (4, 65536, 16384, 1200, 30, 6)
 _START = 2**30 - 1000
 _ADDR = ("203.0.113.1", 1000)
 _RELAY = ("198.51.100.1", 3478)

@@ -8,7 +8,7 @@ from upeer.session.frames import FrameReader
 from upeer.session.session import Session
 
 _KEYS = (bytes(range(32)), bytes(range(1, 33)))
-_LIMITS = (8192, 4096, 1200, 30)
+_LIMITS = (8192, 4096, 1200, 30, 6)
 _SEEDS = vector_seeds("frames*") + [bytes.fromhex("08010005") + b"hello", bytes.fromhex("0203000003"), b"\x01"]
 
 

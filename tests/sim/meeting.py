@@ -23,7 +23,7 @@ from upeer_server.relay import Relay, RelayTicket, seal_relay_ticket
 PSK = bytes(range(32))
 DID = "ABCD-123456-GHKLM"
 CLIENT_ID = b"client01"
-LIMITS = (4, 131072, 65536, 1200, 30)
+LIMITS = (4, 131072, 65536, 1200, 30, 0)
 PATTERN = random.Random(1).randbytes(1 << 20)
 _INVITE_ID = b"invite01"
 _SIGNALLING_MS = 30

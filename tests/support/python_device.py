@@ -32,7 +32,7 @@ from upeer_client.transport import Transport, open_socket
 
 Service = Callable[[Any], Awaitable[None]]
 
-LIMITS = (4, 1 << 19, 1 << 17, 1400, 30)
+LIMITS = (4, 1 << 19, 1 << 17, 1400, 30, 0)
 
 
 class Identity:

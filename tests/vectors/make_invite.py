@@ -49,10 +49,10 @@ def keys() -> dict[str, bytes]:
 
 def handshake(psk: bytes) -> dict[str, bytes]:
     ticket = secret("ticket") * 3
-    first = bytes.fromhex("00 010203 04b0 00010000 00004000 001e 03")
+    first = bytes.fromhex("00 010203 04b0 00010000 00004000 001e 00 03")
     first += bytes.fromhex("00 c0a80105 1388") + bytes.fromhex("01 cb007107 4e20")
     first += bytes.fromhex("03 c6336401 0d96") + RELAY_TAG + secret("device")[:16] + bytes((len(ticket),)) + ticket
-    second = bytes.fromhex("00 fffefd 0578 00008000 00002000 003c 01 00 c0a80109 9f0d")
+    second = bytes.fromhex("00 fffefd 0578 00008000 00002000 003c 06 01 00 c0a80109 9f0d")
     case = {name: secret(name) for name in ("initiator_ephemeral", "responder_ephemeral", "responder_static")}
     case |= {"psk": psk, "prologue": b"upeer session 1" + bytes((KEY_ID,)) + INVITE_ID + DID + CLIENT_ID}
     name = b"Noise_NNpsk0_25519_A128CBCHS256_SHA256"

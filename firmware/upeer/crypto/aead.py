@@ -9,9 +9,9 @@ AES takes key[16:32]. The IV is itself the encryption of a nonce block, a number
 block of a CBC chain over nonce block | padded plaintext. `seal` starts the chain with zeros; `seal_packet` goes on from
 the packet before. A receiver needs neither number nor chain: it decrypts IV | ciphertext and forgets the first block.
 
-On MicroPython seal_packet and open_packet allocate 8 objects each, none of which stays: the view of the buffer and two
-slices of it, the arguments of `digest`, two hash states and two digests. Make the packets of which many are sent of
-16 n - 1 bytes of plaintext: one byte of padding is checked faster than 16.
+On MicroPython seal_packet and open_packet allocate four objects each, none of which stays: two hash states and two
+digests; and the views of a packet when it has another size, or another buffer, than the one before. Make the packets
+of which many are sent of 16 n - 1 bytes of plaintext: one byte of padding is checked faster than 16.
 """
 
 import os
@@ -24,7 +24,7 @@ IV_SIZE = const(16)
 TAG_SIZE = const(16)
 
 if MICROPYTHON:
-    import hashlib
+    from hashlib import sha256 as _sha256
 
     from cryptolib import aes
 
@@ -32,21 +32,25 @@ if MICROPYTHON:
 
     def sha256(*parts) -> bytes:
         """Return the SHA-256 (32 bytes) of the concatenated parts."""
-        state = hashlib.sha256()
+        state = _sha256()
         for part in parts:
             state.update(part)
         return state.digest()
 
-    def tag_matches(digest, buf, offset: int, size: int = TAG_SIZE) -> bool:
-        """Compare the first `size` bytes of `digest` with those of `buf` at `offset` in constant time."""
-        difference = 0
-        for i in range(size):
-            difference |= digest[i] ^ buf[offset + i]
-        return not difference
+    def tag_matches(a, b) -> bool:
+        """Compare the first 16 bytes of two byte strings in constant time. In one expression: half a loop's time."""
+        return not (
+            (a[0] ^ b[0] | a[1] ^ b[1] | a[2] ^ b[2] | a[3] ^ b[3] | a[4] ^ b[4] | a[5] ^ b[5])
+            | (a[6] ^ b[6] | a[7] ^ b[7] | a[8] ^ b[8] | a[9] ^ b[9] | a[10] ^ b[10] | a[11] ^ b[11])
+            | (a[12] ^ b[12] | a[13] ^ b[13] | a[14] ^ b[14] | a[15] ^ b[15])
+        )
 
     def equal(a, b) -> bool:
         """Compare two byte strings in a time that depends on their lengths alone."""
-        return len(a) == len(b) and tag_matches(a, b, 0, len(a))
+        difference = len(a) ^ len(b)
+        for i in range(min(len(a), len(b))):
+            difference |= a[i] ^ b[i]
+        return not difference
 
     def padding_size(buf, end: int) -> int:
         """Return the size (1 to 16) of the PKCS#7 padding that ends at `end`, 0 if it is none."""
@@ -76,13 +80,15 @@ if MICROPYTHON:
             self._inner = (block ^ int.from_bytes(b"\x36" * 64, "big")).to_bytes(64, "big")
             self._outer = (block ^ int.from_bytes(b"\x5c" * 64, "big")).to_bytes(64, "big")
 
-        def digest(self, *parts) -> bytes:
+        def digest(self, first, second=b"", third=b"") -> bytes:
             """Return the 32-byte MAC of the concatenated parts."""
-            state = hashlib.sha256(self._inner)
-            for part in parts:
-                state.update(part)
+            state = _sha256(self._inner)
+            state.update(first)
+            state.update(second)
+            if third:
+                state.update(third)
             inner = state.digest()
-            state = hashlib.sha256(self._outer)
+            state = _sha256(self._outer)
             state.update(inner)
             return state.digest()
 
@@ -151,7 +157,13 @@ class Aead:
         self._encrypt = None
         self._decrypt = None
         self._header_size = -1
-        self._header_bits = b""
+        self._header_bits = b""  # the header's length in bits, as the MAC takes it
+        self.forget()
+
+    def forget(self) -> None:
+        """Hold no buffer."""
+        self._buf = self._signed = self._text = self._tag = self._room = None
+        self._end = 0
 
     def seal(self, nonce: int, plaintext, aad=b"") -> bytes:
         """Return IV | ciphertext | tag of `plaintext`, bound to `aad`. A nonce (below 2**128) serves once per key."""
@@ -164,6 +176,7 @@ class Aead:
         buf[start : start + IV_SIZE] = nonce.to_bytes(16, "big")
         buf[start + IV_SIZE : plain_end] = plaintext
         self._seal(encryptor(self._key), buf, start, plain_end)
+        self.forget()
         return bytes(memoryview(buf)[start:])
 
     def open(self, sealed, aad=b"") -> bytes:
@@ -173,6 +186,7 @@ class Aead:
         buf[:start] = aad
         buf[start:] = sealed
         plain_end = self.open_packet(buf, start, len(buf))
+        self.forget()
         if plain_end < 0:
             raise CryptoError("sealed data does not open")
         return bytes(memoryview(buf)[start + IV_SIZE : plain_end])
@@ -198,14 +212,14 @@ class Aead:
         size = end - header_size
         if size < 32 or size & 15 or header_size < 0 or end + TAG_SIZE > len(buf):
             return -1
-        view = memoryview(buf)
-        if not tag_matches(self._mac.digest(view[:end], self._bits(header_size)), view, end):
+        if buf is not self._buf or end != self._end or header_size != self._header_size:
+            self._make_views(buf, header_size, end)
+        if not tag_matches(self._mac.digest(self._signed, self._header_bits), self._tag):
             return -1
         if self._decrypt is None:
             self._decrypt = decryptor(self._key)
-        text = view[header_size:end]
-        self._decrypt(text, text if MICROPYTHON else view[header_size:])
-        padding = padding_size(view, end)
+        self._decrypt(self._text, self._room)
+        padding = padding_size(buf, end)
         return end - padding if padding else -1
 
     def _seal(self, encrypt, buf, header_size: int, plain_end: int) -> int:
@@ -213,15 +227,21 @@ class Aead:
         word = padding * 0x01010101
         pack_into("<4I", buf, plain_end, word, word, word, word)  # what is too much of it makes way for the tag
         end = plain_end + padding
-        view = memoryview(buf)
-        text = view[header_size:end]
-        encrypt(text, text if MICROPYTHON else view[header_size:])
-        pack_into("16s", buf, end, self._mac.digest(view[:end], self._bits(header_size)))
+        if buf is not self._buf or end != self._end or header_size != self._header_size:
+            self._make_views(buf, header_size, end)
+        encrypt(self._text, self._room)
+        pack_into("16s", buf, end, self._mac.digest(self._signed, self._header_bits))
         return end + TAG_SIZE
 
-    def _bits(self, header_size: int) -> bytes:
-        """Return the header's length in bits as the MAC takes it; made anew only when the length changes."""
+    def _make_views(self, buf, header_size: int, end: int) -> None:
+        """Make the views of a packet whose ciphertext ends at `end`: packets of one size in one buffer share them."""
         if header_size != self._header_size:
             self._header_size = header_size
             self._header_bits = pack(">Q", header_size << 3)
-        return self._header_bits
+        view = memoryview(buf)
+        self._signed = view[:end]
+        self._text = view[header_size:end]
+        self._tag = view[end : end + TAG_SIZE]
+        self._room = self._text if MICROPYTHON else view[header_size:]
+        self._buf = buf
+        self._end = end

@@ -23,12 +23,12 @@ def sha256(*parts) -> bytes:
     return hashlib.sha256(b"".join(parts)).digest()
 
 
-def tag_matches(digest: bytes, buf: memoryview, offset: int) -> bool:
-    """Compare the first 16 bytes of `digest` with buf[offset:offset + 16] in constant time."""
-    return equal(digest[:16], buf[offset : offset + 16])
+def tag_matches(digest: bytes, tag) -> bool:
+    """Compare the first 16 bytes of `digest` with the 16 of `tag` in constant time."""
+    return equal(digest[:16], tag)
 
 
-def padding_size(buf: memoryview, end: int) -> int:
+def padding_size(buf, end: int) -> int:
     """Return the size (1 to 16) of the PKCS#7 padding that ends at `end`, 0 if it is none."""
     size = buf[end - 1]
     return size if 0 < size <= 16 and buf[end - size : end] == _PADDINGS[size] else 0

@@ -18,6 +18,7 @@ def make_params(endpoint, candidates) -> Params:
     limits = endpoint.limits
     params = Params(endpoint.new_id(), limits[1], limits[2], limits[4])
     params.max_datagram = limits[3]
+    params.max_burst = limits[5]
     params.candidates = list(candidates)
     return params
 

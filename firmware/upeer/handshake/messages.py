@@ -2,7 +2,7 @@
 
 Payload of both handshake messages:
     status (8) | connection_id (24) | max_datagram (16) | max_data (32) | max_channel_data (32) | idle_timeout_s (16) |
-    count (8) | candidates: type (8) | address (48)
+    max_burst (8) | count (8) | candidates: type (8) | address (48)
                             and for type 3 | relay_tag (56) | device_key (128) | size (8) | ticket
 The client's end is in `connect`.
 """
@@ -22,6 +22,8 @@ _MULTICAST = const(224)
 class Params:
     """What one end tells the other: `status`, its limits, `connection_id` (0 to 2**24 - 1), `candidates`.
 
+    max_burst: how many datagrams wait for it until it takes them, 0 for no limit.
+
     A candidate is (kind, address), for a relay (RELAY, address, relay_tag, key, ticket).
     """
 
@@ -32,16 +34,17 @@ class Params:
         self.max_data = max_data
         self.max_channel_data = max_channel_data
         self.idle_timeout_s = idle_timeout_s
+        self.max_burst = 0
         self.candidates = []
 
     def limits(self) -> tuple:
         """Return what Session takes as one end's limits."""
-        return self.max_data, self.max_channel_data, self.max_datagram, self.idle_timeout_s
+        return self.max_data, self.max_channel_data, self.max_datagram, self.idle_timeout_s, self.max_burst
 
     def encode(self) -> bytes:
-        """Return the payload, 20 bytes and 7 (127 for a relay) for each candidate."""
+        """Return the payload, 21 bytes and 7 (127 for a relay) for each candidate."""
         parts = [u32(self.status << 24 | self.connection_id), u16(self.max_datagram), u32(self.max_data)]
-        parts += [u32(self.max_channel_data), u16(self.idle_timeout_s), bytes((len(self.candidates),))]
+        parts += [u32(self.max_channel_data), u16(self.idle_timeout_s), bytes((self.max_burst, len(self.candidates)))]
         for candidate in self.candidates:
             parts += [bytes((candidate[0],)), pack_address(candidate[1][0], candidate[1][1])]
             if candidate[0] == RELAY:
@@ -62,6 +65,7 @@ def parse_params(payload: bytes) -> Params:
     params = Params(connection_id, limits[0], limits[1], limits[2])
     params.status = status
     params.max_datagram = max_datagram
+    params.max_burst = reader.u8()
     count = reader.u8()
     if max_datagram < _MIN_DATAGRAM or not limits[2] or count > _MAX_CANDIDATES:
         raise ProtocolError("transport parameter out of range")

@@ -2,7 +2,7 @@
 
 from upeer.base.clock import ticks_add, ticks_diff
 from upeer.base.compat import const
-from upeer.base.ranges import Ranges
+from upeer.base.ranges import add_range, has_value, keep_highest
 from upeer.base.varint import put_varint
 
 _ACK_DELAY_MS = const(25)
@@ -14,11 +14,12 @@ _ACK = const(0x02)
 
 
 class Acks:
-    """`deadline` is when an ACK has to go out, None if nothing is to be acknowledged."""
+    """`deadline` is when an ACK has to go out, None if nothing is to be acknowledged; `every`: how many packets ask it."""
 
-    def __init__(self):
+    def __init__(self, every: int = 2):
+        self._every = every
         self.deadline = None
-        self._received = Ranges()
+        self._received = []  # ranges of packet numbers
         self._expected = 0  # packet number after the largest
         self._floor = 0  # packet numbers below are as good as received
         self._largest_time = 0
@@ -36,34 +37,35 @@ class Acks:
                 number += 0x100000000
             elif number > expected + 0x80000000 and number >= 0x100000000:
                 number -= 0x100000000
-        if number < expected and (number < self._floor or self._received.has(number)):
+        if number < expected and (number < self._floor or has_value(self._received, number)):
             return -1
         return number
 
     def on_received(self, number: int, eliciting: bool, now: int) -> None:
-        """Note a packet; acknowledge every second one that asks for it, at once the first and what is out of order."""
-        bounds = self._received.bounds
+        """Note a packet; acknowledge at once the first that asks for it, what is out of order, and the every-th since.
+
+        MemoryError leaves all as it was.
+        """
+        bounds = self._received
         if bounds and bounds[-1] == number:
             bounds[-1] = number + 1
         else:
-            self._received.add(number, number + 1)
-            self._floor = max(self._floor, self._received.limit(_KEPT_RANGES))
-            self._count += 1
+            add_range(bounds, number, number + 1)
+            self._floor = max(self._floor, keep_highest(bounds, _KEPT_RANGES))
+            self._count = self._every
         if number >= self._expected:
             self._expected = number + 1
             self._largest_time = now
         if eliciting:
             self._count += 1
-            if self._count > 1:
+            if self._count >= self._every:
                 self.deadline = now
             elif self.deadline is None:
                 self.deadline = ticks_add(now, _ACK_DELAY_MS)
 
     def write(self, view, pos: int, is_short, now: int) -> int:
-        """Write an ACK if something is to be acknowledged, 52 or 148 bytes at most; return the position behind it."""
-        if self.deadline is None:
-            return pos
-        bounds = self._received.bounds
+        """Write an ACK (something came before), 52 or 148 bytes at most; return the position behind it."""
+        bounds = self._received
         top = len(bounds) - 1
         low = max(top - (_FEW_RANGES if is_short else _SENT_RANGES), 1)
         while bounds[low] < bounds[top] - _SPAN:
@@ -79,10 +81,6 @@ class Acks:
                 return pos
             pos = put_varint(view, pos, bounds[top - 1] - bounds[top - 2] - 1)
             top -= 2
-
-    def is_due(self, now: int) -> bool:
-        """Return whether an ACK may no longer wait for company."""
-        return self.deadline is not None and ticks_diff(self.deadline, now) <= 0
 
     def on_sent(self) -> None:
         """Note that all is acknowledged."""

@@ -2,7 +2,7 @@
 
     type (8) | fields, most of them varints
 
-Frames are written where they are needed: `acks`, `stream`, `content`.
+Frames are written where they are needed: `acks`, `stream`, `framer`, `paths`.
 """
 
 from upeer.base.compat import const
@@ -11,6 +11,7 @@ from upeer.base.errors import RemoteError
 _PING = const(0x01)
 _ACK = const(0x02)
 _STREAM = const(0x08)
+_MAX_DATA = const(0x10)  # and MAX_STREAM_DATA
 _CHALLENGE = const(0x1A)
 _RESPONSE = const(0x1B)
 _CLOSE = const(0x1C)
@@ -24,6 +25,7 @@ _FIELDS = {
     0x05: 2,  # STOP_SENDING
     0x10: 1,  # MAX_DATA
     0x11: 2,  # MAX_STREAM_DATA
+    0x14: 1,  # DATA_BLOCKED
     0x1C: 0x11,  # CLOSE
     0x30: 0x11,  # DATAGRAM
     0x31: 0x21,  # COMMAND
@@ -48,8 +50,8 @@ class FrameReader:
         self.buf = b""
         self.pos = 0
         self._handler = handler
-        self._highs = [0] * _ACK_RANGES
-        self._lows = [0] * _ACK_RANGES
+        self._highs: list = []
+        self._lows: list = []
 
     def read(self, buf, pos: int, end: int) -> bool:
         """Handle all frames in buf[pos:end]; return whether one of them asks for an acknowledgement.
@@ -62,10 +64,16 @@ class FrameReader:
             kind = buf[pos]
             self.pos = pos + 1
             if kind & 0xFE == _STREAM:
-                stream_id = self.varint()
-                offset = self.varint()
-                size = self.varint()
-                pos = self.pos
+                if buf[pos + 1] < 0x40 and buf[pos + 2] >> 6 == 2 and buf[pos + 6] >> 6 == 1:  # as `stream` writes it
+                    stream_id = buf[pos + 1]
+                    offset = (buf[pos + 2] & 0x3F) << 24 | buf[pos + 3] << 16 | buf[pos + 4] << 8 | buf[pos + 5]
+                    size = (buf[pos + 6] & 0x3F) << 8 | buf[pos + 7]
+                    pos += 8
+                else:
+                    stream_id = self.varint()
+                    offset = self.varint()
+                    size = self.varint()
+                    pos = self.pos
                 if size > end - pos:
                     bad("frame too long")
                 self._handler.handle_stream(stream_id, offset, pos, size, kind & 1)
@@ -75,7 +83,7 @@ class FrameReader:
             if kind == _ACK:
                 self._ack(end)
             elif kind:
-                if kind < _CHALLENGE or kind > _CLOSE:
+                if kind & 0xFE != _MAX_DATA and (kind < _CHALLENGE or kind > _CLOSE):
                     eliciting = True
                 if kind != _PING:
                     self._handler.handle_frame(kind, self._fields(kind, end))
@@ -112,6 +120,9 @@ class FrameReader:
             if low < 0 or self.pos > end:
                 bad("ACK")
             if count < _ACK_RANGES:
+                if count == len(self._lows):
+                    self._highs.append(0)
+                    self._lows.append(0)
                 self._highs[count] = high
                 self._lows[count] = low
                 count += 1

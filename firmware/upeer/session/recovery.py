@@ -28,13 +28,15 @@ class Recovery:
     `window` and `in_flight` are in bytes of whole packets; `rtt8` is the smoothed round-trip time in ms, times eight.
     """
 
-    def __init__(self, owner, records: int, packet_size: int):
+    def __init__(self, owner, records: int, packet_size: int, max_burst: int = 0):
         self.next_number = 0
         self.probes = 0  # packets that may go out whatever the window says
         self.pto_count = 0
+        self.blocked = 0  # 0, or 1 and how often the peer was asked for more credit since there is none
         self.lost = 0
         self.packet_size = packet_size
         self.pacer = None
+        self._initial = min(max_burst or _INITIAL_PACKETS, _INITIAL_PACKETS)
         self._owner = owner
         self._records = records
         self._mask = records - 1
@@ -62,7 +64,7 @@ class Recovery:
         self._has_sample = False
         self._set_rtt(rtt or _INITIAL_RTT_MS)
         self._path_number = self._reduced = self.next_number  # lower: another path, window
-        self.window = _INITIAL_PACKETS * self.packet_size
+        self.window = self._initial * self.packet_size
         self.in_flight = 0
         self.threshold = _WINDOW_LIMIT
         self._growth = 0
@@ -99,13 +101,13 @@ class Recovery:
             return False
         return self.pacer is None or self.pacer.has_room(self, now)
 
-    def on_sent(self, number: int, size: int, carried: int, stream, now: int) -> None:
-        """Record an ack-eliciting packet; `stream` is the Stream that it carries a piece of, or None."""
+    def on_sent(self, size: int, carried: int, stream, now: int) -> None:
+        """Record the ack-eliciting packet next_number; `stream` is the Stream that it carries a piece of, or None."""
         slot = self._next & self._mask
         self._next += 1
         if carried & _PROBE:
             size = 0
-        self._numbers[slot] = number
+        self._numbers[slot] = self.next_number
         self._times[slot] = self._last_sent = now
         self._sizes[slot] = size
         self._carried[slot] = carried
@@ -125,7 +127,8 @@ class Recovery:
         if largest >= self.next_number:
             bad("ACK of a packet not sent")
         times = self._times
-        acked = growth = 0
+        growth = 0
+        is_used = self.in_flight * 2 >= self.window
         newest = sent = -1
         i = self._first
         while i != self._next:
@@ -137,21 +140,20 @@ class Recovery:
             while highs[count - 1] < number:
                 count -= 1
             if times[slot] >= 0 and lows[count - 1] <= number:
+                self._settle(slot, True)  # MemoryError: as if it had not been acknowledged
                 newest = number
                 sent = times[slot]
-                acked += self._sizes[slot]
                 if number >= self._reduced:
                     growth += self._sizes[slot]
-                times[slot] = _FREE
-                self._settle(slot, True)
-                self._streams[slot] = None
+                self._free(slot)
         if largest > self._largest:
             self._largest = largest
             if newest == largest and newest >= self._path_number:
                 self._sample_rtt(ticks_diff(now, sent), delay_ms)
         elif newest < 0:
             return False
-        self._grow(acked, growth)
+        if is_used:
+            self._grow(growth)
         self._detect_lost(now)
         if newest >= 0:
             self.pto_count = 0
@@ -182,12 +184,16 @@ class Recovery:
         self.rtt8 += difference
         self._var4 += abs(difference) - (self._var4 >> 2)
 
-    def _grow(self, size: int, growth: int) -> None:
-        """Take `size` bytes out of flight; `growth` of them were sent since the last reduction and widen the window."""
+    def _free(self, slot: int) -> None:
+        """Take a packet whose fate is known out of flight."""
+        self._times[slot] = _FREE
+        self.in_flight -= self._sizes[slot]
+        self._streams[slot] = None
+
+    def _grow(self, growth: int) -> None:
+        """Widen the window by bytes that were sent since its last reduction and are acknowledged."""
         window = self.window
-        is_used = self.in_flight * 2 >= window
-        self.in_flight -= size
-        if not is_used or window >= _WINDOW_LIMIT:
+        if window >= _WINDOW_LIMIT:
             return
         if window < self.threshold:
             self.window = window + growth
@@ -231,35 +237,48 @@ class Recovery:
         self._first = i if first < 0 else first
 
     def _on_lost(self, slot: int, number: int) -> None:
-        self._times[slot] = _FREE
-        self.in_flight -= self._sizes[slot]
+        self._settle(slot, False)
+        self._free(slot)
         if number >= self._reduced and not self._carried[slot] & _PROBE:
             self._reduced = self.next_number
             self._reduce(self.window >> 1)
             self.threshold = self.window
         self.lost += 1
-        self._settle(slot, False)
-        self._streams[slot] = None
+
+    def is_waiting(self) -> bool:
+        """Return whether `timer` has something to say."""
+        return self._first != self._next or self.blocked > 0
 
     def timer(self):
         """Return when `handle_timer` is due, or None."""
         if self._loss_time is not None:
             return self._loss_time
-        if self._first == self._next:
+        if self._first != self._next:
+            count = self.pto_count
+        elif self.blocked:
+            count = self.blocked - 1
+        else:
             return None
-        wait = self.pto() << min(self.pto_count, _BACKOFF_LIMIT)
+        wait = self.pto() << min(count, _BACKOFF_LIMIT)
         return ticks_add(self._last_sent, min(wait, _PTO_LIMIT_MS))
 
     def handle_timer(self, now: int) -> bool:
-        """Look for lost packets; return whether a probe time-out passed: then send up to two packets as probes."""
+        """Look for lost packets; return whether a probe time-out passed: then send up to two packets as probes.
+
+        Likewise when the peer's flow control has blocked us for so long: what gave more may have got lost.
+        """
         deadline = self.timer()
         if deadline is None or ticks_diff(deadline, now) > 0:
             return False
         if self._loss_time is not None:
             self._detect_lost(now)
             return False
-        self.pto_count += 1
         self._last_sent = now
+        if self._first == self._next:
+            self.blocked += 1
+            self.probes = 1
+            return False
+        self.pto_count += 1
         self.probes = 0
         i = self._first
         while i != self._next and self.probes < 2:

@@ -11,10 +11,10 @@ from struct import pack_into
 from upeer.base.clock import earlier, ticks_add, ticks_diff
 from upeer.base.compat import const
 from upeer.base.errors import RemoteError
-from upeer.base.varint import encode
+from upeer.base.varint import encode, put_varint
 from upeer.crypto.aead import Aead
 from upeer.session.acks import Acks
-from upeer.session.content import Content
+from upeer.session.framer import Framer
 from upeer.session.frames import FrameReader
 from upeer.session.recovery import Recovery
 
@@ -30,10 +30,11 @@ EVENT_CLOSED = const(7)
 _PACKET_SIZE = const(1200)
 _BODY = const(32)  # where the plaintext starts in the buffer of write_datagram: relay prefix 8, header 8, IV 16
 _OVERHEAD = const(48)  # of a packet beside its padded plaintext: those and the tag
+_SEALED = const(41)  # beside (plaintext | 15): header 8, IV 16, tag 16, and 1
 _SMALLEST = const(56)
 _CLOSE_TRIES = const(3)
 _MOST_PACKETS = const(4096)
-_FEWEST_PACKETS = const(32)
+_FEWEST_PACKETS = const(16)
 
 _PROTOCOL_ERROR = const(2)
 _IDLE = const(4)
@@ -41,13 +42,13 @@ _INTERNAL = const(1)
 _LAST_NUMBER = const(0xFFF00000)  # only 32 bits are authenticated: the session ends before they come again
 
 _PING = const(0x01)
+_DATA_BLOCKED = const(0x14)
 _CHALLENGE = const(0x1A)
 _RESPONSE = const(0x1B)
 _CLOSE = const(0x1C)
 _DATAGRAM = const(0x30)
 
-# What a packet carried beside stream data; the lowest as in `pending`.
-_MAXIMA_BITS = const(0x1FF)
+# What a packet carried beside stream data.
 _OUTBOX_BIT = const(0x200)
 _PROBE_BIT = const(0x800)
 
@@ -58,12 +59,14 @@ _FLUSHING = const(1)  # our close waits until all is delivered
 _CLOSING = const(2)  # CLOSE is sent, and again to late packets
 _CLOSED = const(3)
 
+_SETTLED = (0, 3)  # of Stream.fin: no FIN or reset of ours is under way
 
-class Session(Content):
+
+class Session(Framer):
     """One end. `paths` is a `path.Paths`; keys are of 32 bytes.
 
-    params: two tuples (max_data, max_channel_data, max_datagram, idle_timeout_s), our limits and the peer's. Ours are
-    the sizes of buffers: max_channel_data each way for a channel in use. `send_path`: of the packet written last.
+    params: two tuples (max_data, max_channel_data, max_datagram, idle_timeout_s, max_burst), our limits and the peer's.
+    Our max_data is also what the session holds of bytes to be sent. `send_path`: of the packet written last.
     """
 
     exporter: bytes  # these four are the endpoint's
@@ -76,13 +79,18 @@ class Session(Content):
         records = _FEWEST_PACKETS
         while records < _MOST_PACKETS and records * 512 < ours[0]:
             records <<= 1
-        super().__init__(records >> 3, ours, theirs)
+        super().__init__(records >> 2, ours, theirs)
         self.connection_id = connection_id
         self.send_path = None
         self.duplicates = 0
         self.packets_in = self.packets_out = 0
         self.bytes_in = self.bytes_out = 0
-        self.recovery = Recovery(self, records, _PACKET_SIZE)
+        self.recovery = Recovery(self, records, _PACKET_SIZE, theirs[4])
+        self._burst = None
+        if theirs[4]:
+            from upeer.session.burst import BurstLimit
+
+            self._burst = BurstLimit(theirs[4], now)
         self._peer_id = bytes(peer_id)
         self._sealer = Aead(seal_key)
         self._opener = Aead(open_key)
@@ -99,7 +107,7 @@ class Session(Content):
         self._close_left = _CLOSE_TRIES
         self._deadline = None
         self._reader = FrameReader(self)
-        self._acks = Acks()
+        self._acks = Acks(max(theirs[4] >> 1, 2))
         self._in = self._out = None
         self._out_view = self._out_packet = self._in_view
         self._carried = 0
@@ -124,6 +132,9 @@ class Session(Content):
         if number < 0:
             self.duplicates += 1
             return False
+        if buf is not self._in:
+            self._in_view = memoryview(buf)
+            self._in = buf
         end = self._opener.open_packet(buf, 8, size)
         if end < 0:
             self.dropped += 1
@@ -136,23 +147,19 @@ class Session(Content):
             if buf[24] == _CLOSE:
                 self._end(_CLOSED, 0, "")
             return True
-        if buf is not self._in:
-            self._in = buf
-            self._in_view = memoryview(buf)
         self._path = self.paths.on_packet(addr, tag, now)
         kept = len(self._datagrams_in)
-        eliciting = False
         try:
-            eliciting = self._reader.read(buf, 24, end)
+            self._acks.on_received(number, self._reader.read(buf, 24, end), now)
         except MemoryError:  # as if it had not come: it will come again
-            self._datagrams_in = self._datagrams_in[:kept]
+            while len(self._datagrams_in) > kept:
+                self._datagrams_in.pop()
             self.dropped += 1
             return False
         except RemoteError as error:
             self.abort(error.code, error.reason)
         except (IndexError, ValueError):
             self.abort(_PROTOCOL_ERROR, "frame")
-        self._acks.on_received(number, eliciting, now)
         return True
 
     # frames in, called by the reader
@@ -161,6 +168,8 @@ class Session(Content):
         """Handle an ACK."""
         if self.recovery.on_ack(highs, lows, count, delay_ms, self._now):
             self.paths.on_progress(self._now)
+        if self._burst is not None:
+            self._burst.on_ack(highs[0])
 
     def handle_frame(self, kind: int, fields: list) -> None:
         """Handle any other frame."""
@@ -187,6 +196,8 @@ class Session(Content):
             self._out = buf
             self._out_view = memoryview(buf)
             self._out_packet = self._out_view[8:]
+        if self._burst is not None and not self._burst.has_room(self.recovery.next_number, now):
+            return 0
         paths = self.paths
         if self._state:
             if self._state == _FLUSHING and self._is_flushed():
@@ -206,28 +217,32 @@ class Session(Content):
 
     def _write_packet(self, now: int) -> int:
         recovery = self.recovery
-        stream = self._next_stream()
-        is_due = self._acks.is_due(now)
-        has_room = False
-        if stream or self.pending or self._outbox or recovery.probes or (self._mtu and self._mtu.size):
-            has_room = recovery.has_room(now)
-        if not (is_due or has_room or recovery.probes):
-            return 0
+        acks = self._acks
         view = self._out_view
-        pos = start = self._acks.write(view, _BODY, self._outbox, now)
+        stream = self._next_stream()
+        has_room = False
+        if stream or self._outbox or recovery.probes or (self._mtu and self._mtu.size):
+            has_room = recovery.has_room(now)
+        is_due = acks.deadline is not None and ticks_diff(acks.deadline, now) <= 0
+        if not (is_due or has_room or self.pending or recovery.probes):
+            return 0
+        start = _BODY if acks.deadline is None else acks.write(view, _BODY, self._outbox, now)
+        if self.pending:
+            is_due = True
+            start = self._write_limits(view, start)
+        pos = start
         if has_room:
             pos = self._write_frames(view, start, stream)
         elif recovery.probes:  # no record is free: a PING without one; its ACK frees the others
             recovery.probes = 0
             view[start] = _PING
             return self._seal(start + 1)
-        if pos == start and not is_due:
+        if pos > start:  # recorded even if sealing fails: then it is lost
+            recovery.on_sent((pos - _BODY | 15) + _SEALED, self._carried, self._carried_stream, now)
+        elif not is_due:
             return 0
-        self._acks.on_sent()
-        number = recovery.next_number
         size = self._seal(pos)
-        if pos > start:
-            recovery.on_sent(number, size, self._carried, self._carried_stream, now)
+        acks.on_sent()
         return size
 
     def _write_frames(self, view, start: int, stream) -> int:
@@ -239,13 +254,10 @@ class Session(Content):
             return self._mtu.write(view, pos)
         self._carried = 0
         end = _BODY - 1 + ((self.recovery.packet_size - _OVERHEAD) & ~15)
-        if self.pending:
-            self._carried = self.pending & _MAXIMA_BITS
-            pos = self._write_pending(view, pos)
         if self._outbox:
             after = self._write_outbox(view, pos, end, self.recovery.next_number)
             if after > pos:
-                self._carried |= _OUTBOX_BIT
+                self._carried = _OUTBOX_BIT
                 pos = after
         if stream is not None:
             sent = stream.next
@@ -255,8 +267,8 @@ class Session(Content):
                 self._carried_stream = stream
                 return after
         if pos == start and self.recovery.probes:
-            view[pos] = _PING
-            pos += 1
+            view[pos] = _DATA_BLOCKED if self.recovery.blocked else _PING
+            pos = put_varint(view, pos + 1, self._peer_limit) if self.recovery.blocked else pos + 1
         return pos
 
     def _seal(self, pos: int) -> int:
@@ -265,6 +277,8 @@ class Session(Content):
         self.recovery.next_number = number + 1
         pack_into(">B3sHH", self._out_view, 8, 0x40, self._peer_id, number >> 16 & 0xFFFF, number & 0xFFFF)
         size = self._sealer.seal_packet(self._out_packet, 8, pos - 8, number)
+        if self._burst is not None:
+            self._burst.on_written(self._now)
         self.packets_out += 1
         self.bytes_out += size
         return size
@@ -275,8 +289,6 @@ class Session(Content):
             self._on_outbox(number, is_acked)
         if carried & _PROBE_BIT:
             self._mtu.on_result(is_acked, self.recovery)
-        elif not is_acked:
-            self.pending |= carried & _MAXIMA_BITS
 
     def _on_path_change(self, path) -> None:
         self._path_changes = self.paths.changes
@@ -292,11 +304,18 @@ class Session(Content):
         """Return when `handle_timer` is due, in ticks, or None."""
         if self._state >= _CLOSING:
             return self._deadline
-        recovery = self.recovery
-        deadline = earlier(ticks_add(self._heard, self._idle_ms), self.paths.timer())
+        if self._burst is not None and self._burst.ends is not None:  # before that nothing can be sent
+            return self._burst.ends
+        deadline = self.paths.timer()
+        if deadline is None:
+            deadline = ticks_add(self._heard, self._idle_ms)
         if self.paths.active is None:  # nothing but path frames can be sent
             return deadline
-        deadline = earlier(deadline, earlier(self._acks.deadline, recovery.timer()))
+        if self._acks.deadline is not None:
+            deadline = earlier(deadline, self._acks.deadline)
+        recovery = self.recovery
+        if recovery.is_waiting():
+            deadline = earlier(deadline, recovery.timer())
         return earlier(deadline, recovery.pacer.deadline) if recovery.pacer else deadline
 
     def handle_timer(self, now: int) -> None:
@@ -311,12 +330,18 @@ class Session(Content):
             self.abort(_INTERNAL, "packet numbers used up")
         else:
             self.paths.handle_timer(now)
+            if self._burst is not None:
+                self._burst.ends = None
             if self.recovery.pacer:
                 self.recovery.pacer.deadline = None
             if self.recovery.handle_timer(now):
                 self.paths.on_pto(self.recovery.pto_count, now)
 
-    # the application's side; more of it in Content
+    # the application's side; more of it in Framer
+
+    def ping(self) -> None:
+        """Have the peer acknowledge something soon."""
+        self.recovery.probes = max(self.recovery.probes, 1)
 
     def stats(self) -> dict:
         """Return counters, times in ms and sizes in bytes."""
@@ -339,8 +364,8 @@ class Session(Content):
             self._end(_CLOSING, code, reason)
 
     def _is_flushed(self) -> bool:
-        for stream in self._streams:
-            if stream.unacked or 0 < stream.fin < 3:
+        for stream in self.streams:
+            if stream.start != stream.end or stream.fin not in _SETTLED:
                 return False
         return not self._outbox
 

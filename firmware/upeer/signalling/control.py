@@ -225,7 +225,9 @@ class Control:
         if not self.is_new(number):
             raise ProtocolError("replayed")
         buf = bytearray(data)
-        end = self._aead(not self.is_server).open_packet(buf, _HEAD_SIZE, len(buf))
+        aead = self._aead(not self.is_server)
+        end = aead.open_packet(buf, _HEAD_SIZE, len(buf))
+        aead.forget()
         if end < 0:
             raise ProtocolError("not authentic")
         self.mark(number)
@@ -248,7 +250,7 @@ class Control:
         last = alive[11]
         alive[0] = ALIVE_OK
         alive[11] = data[11]
-        if tag_matches(self._alive_digest(b"server"), data, _HEAD_SIZE):
+        if tag_matches(self._alive_digest(b"server"), data[_HEAD_SIZE:]):
             self._alive_tries = 0
             self._alive_is_due = False
             self._alive_at = ticks_add(now, self._interval_ms)

@@ -8,7 +8,7 @@ import sys
 from upeer.session.session import Session
 
 _KEYS = (b"\x01" * 32, b"\x02" * 32)
-_LIMITS = (16384, 8192, 1200, 30)
+_LIMITS = (7488, 128, 1200, 30, 0)
 
 
 class OnePath:
@@ -46,9 +46,11 @@ def forget(session):
 def take(session, incoming):
     """Take what came for read, and the windows for told, at hardly any cost."""
     size = incoming.ready - incoming.start
-    incoming.start = incoming.ready
+    incoming.start = incoming.base = incoming.ready
     incoming.limit += size
     session.data_limit += size
+    while incoming._blocks:
+        session.pool.free.append(incoming._blocks.pop())
 
 
 SENDER = 0

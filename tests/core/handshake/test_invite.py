@@ -31,6 +31,7 @@ def client_params():
 def device_params():
     params = handshake.Params(0xFFFEFD, 0x8000, 0x2000, 60)
     params.max_datagram = 1400
+    params.max_burst = 6
     params.candidates = [(HOST, ("192.168.1.9", 40717))]
     return params
 
@@ -83,6 +84,7 @@ def test_params_encode_as_in_the_vectors():
     assert parsed.candidates == client_params().candidates
     assert (parsed.status, parsed.connection_id, parsed.max_datagram) == (0, 0x010203, 1200)
     assert (parsed.max_data, parsed.max_channel_data, parsed.idle_timeout_s) == (0x10000, 0x4000, 30)
+    assert (parsed.max_burst, handshake.parse_params(H["payload_2"]).max_burst) == (0, 6)
 
 
 def test_params_of_every_wrong_length_are_refused():
@@ -92,7 +94,7 @@ def test_params_of_every_wrong_length_are_refused():
 
 
 def test_params_out_of_range_are_refused_and_large_limits_cut():
-    good = "00 010203 04b0 ffffffff ffffffff 001e 00"
+    good = "00 010203 04b0 ffffffff ffffffff 001e 06 00"
     assert handshake.parse_params(unhex(good)).max_data == 0x3FFFFFFF
     raises(ProtocolError, handshake.parse_params, unhex(good.replace("04b0", "04af")))
     raises(ProtocolError, handshake.parse_params, unhex(good.replace("001e", "0000")))
@@ -101,7 +103,7 @@ def test_params_out_of_range_are_refused_and_large_limits_cut():
 
 
 def test_candidates_that_nobody_can_have_are_left_out():
-    text = "00 010203 04b0 00010000 00004000 001e 05"
+    text = "00 010203 04b0 00010000 00004000 001e 00 05"
     for address in ("00000000 0001", "e0000001 0001", "ffffffff 0001", "0a000001 0000", "0a000001 0001"):
         text += " 00 " + address
     assert handshake.parse_params(unhex(text)).candidates == [(HOST, ("10.0.0.1", 1))]

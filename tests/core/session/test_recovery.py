@@ -41,9 +41,9 @@ class Sender:
     def send(self, count=1, carried=0):
         for _ in range(count):
             number = self.recovery.next_number
-            self.recovery.next_number += 1
             self.piece.sent_offset = number
-            self.recovery.on_sent(number, 1200, carried, self.piece, self.now)
+            self.recovery.on_sent(1200, carried, self.piece, self.now)
+            self.recovery.next_number += 1
 
     def wait(self, ms):
         self.now = (self.now + ms) & (2**30 - 1)

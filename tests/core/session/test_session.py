@@ -35,7 +35,7 @@ def last_event(end):
 
 def state(session):
     """Return all that a forged packet must leave as it is."""
-    return (session._acks.deadline, session._acks._expected, session._acks._received.bounds[:], session.flags,
+    return (session._acks.deadline, session._acks._expected, session._acks._received[:], session.flags,
             session.data_received, session._heard, session.timer(), session.packets_in, session.is_open)  # fmt: skip
 
 

@@ -48,7 +48,7 @@ def test_lossless_transfer_retransmits_nothing():
 
 
 def test_all_channels_at_once():
-    limits = (4096, 512, 1200, 30)
+    limits = (4096, 512, 1200, 30, 0)
     pair = Pair(2, limits, limits)
     pair.loss = 5
     works = [[Transfer(channel, 3000, channel + s, channel + 1 - s) for channel in range(8)] for s in (0, 1)]
@@ -58,7 +58,7 @@ def test_all_channels_at_once():
 
 
 def test_flow_control_stalls_and_resumes():
-    pair = Pair(1, (4096, 2048, 1200, 30), (4096, 4096, 1200, 30))
+    pair = Pair(1, (4096, 2048, 1200, 30, 0), (8192, 4096, 1200, 30, 0))
     one, two = pair.a.session.stream(0), pair.a.session.stream(3)
     data = pattern(3000, 9)
     assert one.write(data) == two.write(data) == 3000
@@ -74,7 +74,7 @@ def test_flow_control_stalls_and_resumes():
 
 
 def test_session_flow_control_counts_all_channels():
-    pair = Pair(1, (2048, 2048, 1200, 30), SMALL)
+    pair = Pair(1, (2048, 2048, 1200, 30, 0), SMALL)
     for channel in range(3):
         pair.a.session.stream(channel).write(bytes(1000))
     pair.settle()
@@ -212,7 +212,7 @@ def test_datagrams_are_bounded_and_not_repeated():
 
 
 def test_larger_packets_are_found_and_used_cpython():
-    large = (65536, 32768, 9000, 30)
+    large = (65536, 32768, 9000, 30, 0)
     for limit in (9000, 2000, 1300):
         pair = Pair(1, large, large)
         pair.filter = lambda receiver, data, limit=limit: len(data) <= limit

@@ -1,14 +1,16 @@
-"""What a session carries: streams on 8 channels, commands, datagrams; and its events. Protocol 7.2 to 7.4.
+"""A session's frames but for acknowledgements and paths: streams on 8 channels, commands, datagrams; and its events.
 
-The base of `session.Session`, which adds packets. Queues are bounded; a frame that must arrive once is kept as bytes
-until a packet that held it is acknowledged.
+Protocol 7.2 to 7.4. The base of `session.Session`, which adds packets. Queues are bounded; a frame that must arrive once
+is kept as bytes until a packet that held it is acknowledged.
 """
 
 from upeer.base.compat import const
 from upeer.base.errors import LocalError
-from upeer.base.ranges import Ranges
+from upeer.base.ranges import add_range, has_value, keep_highest
 from upeer.base.varint import encode, put_varint
 from upeer.session.frames import bad
+from upeer.session.pool import Pool
+from upeer.session.recovery import Recovery
 from upeer.session.stream import Stream
 
 _EVENT_PATH = const(4)
@@ -22,14 +24,10 @@ _WRITABLE_FLAG = const(0x10000)
 _DATAGRAM_FLAG = const(0x1000000)
 _PATH_BIT = const(25)
 
-# What is to be written (`pending`): bit c is MAX_STREAM_DATA of channel c.
-_DATA_BIT = const(0x100)
-_PING_BIT = const(0x400)
-
-_PING = const(0x01)
 _RESET_STREAM = const(0x04)
 _MAX_DATA = const(0x10)
 _MAX_STREAM_DATA = const(0x11)
+_DATA_BLOCKED = const(0x14)
 _DATAGRAM = const(0x30)
 _COMMAND = const(0x31)
 _ANSWER = const(0x32)
@@ -37,21 +35,32 @@ _ANSWER = const(0x32)
 _REQUESTS = const(4)  # of one side without an answer
 _NAME_LIMIT = const(63)
 _TEXT_LIMIT = const(1000)
+_CHANNEL_SIZE = const(2048)  # a stream with a packet's worth of blocks
+_OUT_OF_MEMORY = const(7)
+_ALL_LIMITS = const(0x1FF)  # in `pending`
 _WAITING = const(-1)  # in place of a packet number
 _ONCE = const(-2)  # likewise: a datagram, forgotten when written
 
 
-class Content:
-    """Streams, queues and events. `flags`, bit 8 * event + channel, are the events that stand once for many."""
+class Framer:
+    """Streams, queues and events. `flags`, bit 8 * event + channel, are the events that stand once for many.
+
+    `pending`: the peer is to be told MAX_DATA (0x100), MAX_STREAM_DATA of channel c (bit c), and what else has grown.
+    `admit`: None, or a callable of the shell that says whether so many bytes may be taken for one more channel.
+    """
+
+    recovery: Recovery  # Session's
 
     def __init__(self, queue_limit: int, ours: tuple, theirs: tuple):
         self.flags = 0
         self.pending = 0
         self.dropped = self.retransmitted = 0
         self.is_open = True
+        self.admit = None
         self._in_view = memoryview(b"")  # the packet being read
         self._channels: list = [None] * 8
-        self._streams: list = []
+        self.streams: list = []
+        self.pool = Pool(ours[0])
         self._sizes = (ours[1], theirs[1])
         self._peer_limit = self._credit = theirs[0]  # the peer's MAX_DATA, and what is left of it
         self.data_window = self.data_limit = ours[0]
@@ -62,18 +71,19 @@ class Content:
         self._outbox: list = []  # [frame, packet number that held it last, called once it was delivered or None]
         self._request_id = 0
         self._requests: list = []
-        self._seen = Ranges()
+        self._seen: list = []  # ranges of request ids
 
     def stream(self, channel: int):
-        """Return the live stream of a channel (0 to 7), a new one if there is none or all of it is done and read."""
-        stream = self._channels[channel]
-        if stream is None:
-            return self._new_stream(channel)
-        return self._new_stream(stream.id + 8) if stream.is_done else stream
+        """Return the live stream of a channel (0 to 7), a new one if there is none or all of it is done and read.
 
-    def ping(self) -> None:
-        """Have the peer acknowledge something soon."""
-        self.pending |= _PING_BIT
+        LocalError if there is no memory for one more.
+        """
+        stream = self._channels[channel]
+        if stream is not None and not stream.is_done:
+            return stream
+        if self.admit and not self.admit(_CHANNEL_SIZE):
+            raise LocalError("no memory for one more channel")
+        return self._new_stream(channel if stream is None else stream.id + 8)
 
     def next_event(self):
         """Return the next event, None if there is none: a tuple that begins with an EVENT_ number.
@@ -164,15 +174,18 @@ class Content:
             bad("too long")
         elif kind == _ANSWER:
             if first in self._requests:
-                self._requests.remove(first)
                 self._inbox.append((_EVENT_ANSWER, first, fields[1], data))
-        elif not self._seen.has(first):
+                self._requests.remove(first)
+        elif not has_value(self._seen, first):
             if len(self._inbox) >= 3 * _REQUESTS:
                 raise MemoryError
-            name = fields[1].decode()
-            self._seen.add(first, first + 1)
-            self._seen.limit(3 * _REQUESTS)
-            self._inbox.append((_EVENT_COMMAND, first, name, data))
+            self._inbox.append((_EVENT_COMMAND, first, fields[1].decode(), data))
+            try:
+                add_range(self._seen, first, first + 1)
+            except MemoryError:
+                self._inbox.pop()
+                raise
+            keep_highest(self._seen, 3 * _REQUESTS)
 
     def handle_stream(self, stream_id: int, offset: int, pos: int, size: int, fin: int) -> None:
         """Handle stream data."""
@@ -183,22 +196,26 @@ class Content:
                 return
         if stream.incoming.receive(self._in_view, pos, offset, size, fin):
             self.flags |= _READABLE_FLAG << (stream_id & 7)
-            if stream.is_stopped:
-                stream.incoming.skip()
 
     def _on_stream_frame(self, kind: int, fields: list) -> None:
-        """Handle MAX_DATA, and what changes a stream."""
+        """Handle MAX_DATA and DATA_BLOCKED, and what changes a stream."""
         first = fields[0]
         if kind == _MAX_DATA:
             if first > self._peer_limit:
                 self._credit += first - self._peer_limit
                 self._peer_limit = first
+                self.recovery.blocked = 0
+            return
+        if kind == _DATA_BLOCKED:  # what told our limits may have got lost
+            self.pending |= _ALL_LIMITS
             return
         stream = self._find(first)
         if stream is None:
             return
         if kind == _MAX_STREAM_DATA:
-            stream.limit = max(stream.limit, fields[1])
+            if fields[1] > stream.limit:
+                stream.limit = fields[1]
+                self.recovery.blocked = 0
         elif kind == _RESET_STREAM:
             stream.incoming.on_reset(fields[1], fields[2])
             self.flags |= _READABLE_FLAG << stream.channel
@@ -218,50 +235,75 @@ class Content:
             following = stream.id + 8 if stream.fin and stream.incoming.ready == stream.incoming.final else -1
         if stream_id != following:
             bad("generation")
+        stream = self._new_stream(stream_id)
+        if self.admit and not self.admit(_CHANNEL_SIZE):
+            stream.stop(_OUT_OF_MEMORY)
+            stream.reset(_OUT_OF_MEMORY)
         self.flags |= _OPENED_FLAG << (stream_id & 7)
-        return self._new_stream(stream_id)
+        return stream
 
     def _new_stream(self, stream_id: int):
         stream = Stream(self, stream_id, *self._sizes)
         old = self._channels[stream_id & 7]
         if old is not None:
-            old.retire(stream)
-            self._streams.remove(old)
+            old.retire()
+            self.streams.remove(old)
         self._channels[stream_id & 7] = stream
-        self._streams.append(stream)
+        self.streams.append(stream)
+        if self._limit(stream) >= 2 * self._sizes[0]:
+            self.pending |= 1 << stream.channel
         return stream
 
-    def new_ring(self, size: int) -> memoryview:
-        """Return a fresh buffer for one direction of a channel. Called by streams at first use."""
-        return memoryview(bytearray(size))
+    def _limit(self, stream) -> int:
+        """Return how far the peer may send on a stream: a fair share of what others leave, which none of them takes.
+
+        Channels out of use keep what the handshake promised; a channel that is not read gets no more at others' cost.
+        """
+        incoming = stream.incoming
+        promised = self._sizes[0]
+        count = 0
+        for other in self.streams:
+            if other.incoming.start != other.incoming.final:
+                count += 1
+        held = self.data_received - self.data_consumed - incoming.top + incoming.base
+        room = self.data_window - (8 - count) * promised
+        window = max(min(room // max(count, 1), room - held), promised)
+        return max(incoming.base + window, incoming.limit)
 
     def _next_stream(self):
         """Return a stream that has something to send, or None. It goes to the end of the queue."""
-        for stream in self._streams:
-            if stream.next < stream.end:
-                is_ready = stream.next < stream.limit and self._credit > 0
-            else:
-                is_ready = stream.fin == 1
-            if is_ready or stream.lost:
-                self._streams.remove(stream)
-                self._streams.append(stream)
-                return stream
+        streams = self.streams
+        is_blocked = 0
+        for stream in streams:
+            if not stream.lost:
+                if stream.next < stream.end:
+                    if stream.next >= stream.limit or self._credit <= 0:
+                        is_blocked = 1
+                        continue
+                elif stream.fin != 1:
+                    continue
+            if stream is not streams[-1]:
+                streams.remove(stream)
+                streams.append(stream)
+            return stream
+        if is_blocked and not self.recovery.blocked:
+            self.recovery.blocked = 1
         return None
 
-    def _write_pending(self, view, pos: int) -> int:
+    def _write_limits(self, view, pos: int) -> int:
+        """Write MAX_DATA, and MAX_STREAM_DATA where it is wanted or has grown by a quarter. Lost ones are asked for."""
         pending = self.pending
         self.pending = 0
-        if pending & _PING_BIT:
-            view[pos] = _PING
-            pos += 1
-        if pending & _DATA_BIT:
-            self.data_limit = self.data_consumed + self.data_window
-            view[pos] = _MAX_DATA
-            pos = put_varint(view, pos + 1, self.data_limit)
-        for stream in self._streams:
+        self.data_limit = self.data_consumed + self.data_window
+        view[pos] = _MAX_DATA
+        pos = put_varint(view, pos + 1, self.data_limit)
+        for stream in self.streams:
             incoming = stream.incoming
-            if pending >> stream.channel & 1 and incoming.final < 0:
-                incoming.limit = incoming.start + incoming.size
-                view[pos] = _MAX_STREAM_DATA
-                pos = put_varint(view, put_varint(view, pos + 1, stream.id), incoming.limit)
+            if incoming.final < 0:
+                limit = self._limit(stream)
+                if pending >> stream.channel & 1 or (limit - incoming.limit) * 4 >= limit - incoming.base:
+                    incoming.limit = limit
+                    incoming.told = incoming.base
+                    view[pos] = _MAX_STREAM_DATA
+                    pos = put_varint(view, put_varint(view, pos + 1, stream.id), limit)
         return pos

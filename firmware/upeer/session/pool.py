@@ -1,0 +1,43 @@
+"""The memory of a session's channels: blocks that channels take as data comes and give back when it went.
+
+Bytes come in as far as flow control allowed them: at most `window`. A channel's last block may reach beyond the data
+in it, so it is a whole one for two channels at a time only, and for others as small as its data: what is held never
+exceeds the window and two blocks. Bytes go out from as many blocks again, of which each busy channel gets its share.
+Called by `stream` and `receiving`.
+"""
+
+from upeer.base.compat import const
+
+_BLOCKS = const(13)  # of one direction: with a window of 7488 bytes a packet fills two of 576
+_LARGEST = const(65536)
+_SMALLEST = const(64)
+_FREE = const(6)  # blocks that are kept for the next ones: so many come and go between two acknowledgements
+
+
+class Pool:
+    """`free` are whole blocks that serve again; sessions with windows of one size may share one list."""
+
+    def __init__(self, window: int):
+        self.block_size = min(max(window // _BLOCKS, _SMALLEST), _LARGEST)
+        self.free = []
+        self.tails = []  # receive buffers whose last block is a whole one
+        self.share = self.left = max(window // self.block_size, 1)  # blocks for bytes that go out: all, those not taken
+
+    def take(self, size: int) -> memoryview:
+        """Return a block of `size` bytes, at most block_size; MemoryError leaves all as it was."""
+        if self.free and size == self.block_size:
+            return self.free.pop()
+        return memoryview(bytearray(size))
+
+    def give(self, block) -> None:
+        """Take a block back."""
+        if len(block) == self.block_size and len(self.free) < _FREE:
+            self.free.append(block)
+
+    def may_send(self, held: int, streams: list) -> bool:
+        """Return whether a stream that holds so many blocks of outgoing bytes may have one more."""
+        count = 0
+        for stream in streams:
+            if stream.blocks or stream.is_hungry:
+                count += 1
+        return self.left > 0 and (not held or (held + 1) * count <= self.share)

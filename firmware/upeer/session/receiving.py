@@ -1,0 +1,225 @@
+"""The bytes of one channel that came and were not read yet: RFC 9000 sections 2 to 4 and protocol 7.3. See `pool`.
+
+Called by `stream` and `framer`. Blocks follow each other from the stream offset `base` on. A copy allocates a view and
+two slices, and nothing else once the pool is warm.
+"""
+
+from upeer.base.compat import const
+from upeer.base.errors import RemoteError
+from upeer.base.ranges import add_range
+from upeer.session.frames import bad
+
+_FLOW_CONTROL = const(3)
+_MAX_GAPS = const(64)
+_MAX_DATA = const(0x100)  # in session.pending, as bit c is MAX_STREAM_DATA of channel c
+_TAILS = const(2)
+
+
+class ReceiveBuffer:
+    """Bytes from the first not yet read (`start`) over the first missing one (`ready`) to the last one come (`top`).
+
+    `base` is where the first block begins, and what the peer is given credit from: `limit` is how far it may go.
+    """
+
+    def __init__(self, session, channel: int, window: int):
+        self.start = self.base = 0
+        self.ready = 0
+        self.top = 0
+        self.final = -1  # size of the whole, once known
+        self.limit = window
+        self.told = 0  # `base` when the peer was told that limit
+        self.reset_code = None
+        self._session = session
+        self._channel = channel
+        self._blocks: list = []  # None: what comes is dropped
+        self._ranges: list = []  # what came behind a gap
+
+    def receive(self, source, pos: int, offset: int, size: int, fin: int) -> bool:
+        """Take the data of a STREAM frame; return whether there is more to read, or the end, than before.
+
+        RemoteError if the peer broke a rule, MemoryError if the piece cannot be kept: it has to come again.
+        """
+        end = offset + size
+        if fin or self.final >= 0:
+            self._check_final(end, fin)
+        if end > self.top:
+            session = self._session
+            session.data_received += end - self.top
+            if end > self.limit or session.data_received > session.data_limit:
+                raise RemoteError(_FLOW_CONTROL, "flow control")
+            self.top = end
+        ready = self.ready
+        if self._blocks is None:
+            self._drop()
+        elif end > ready and size:
+            if offset < ready:
+                pos += ready - offset
+                offset = ready
+            if offset == ready and not self._ranges:
+                self._store(source, pos, offset, end)
+                self.ready = end
+            else:
+                self._store_apart(source, pos, offset, end)
+        if fin:
+            self.final = end
+        return self.ready > ready or (self.final == self.ready and fin > 0)
+
+    def _check_final(self, end: int, fin) -> None:
+        """Check that the stream may reach to `end`, or end there: its end is known, or told now."""
+        if self.final >= 0 and (end > self.final or fin and end != self.final) or fin and end < self.top:
+            bad("final size")
+
+    def _store_apart(self, source, pos: int, offset: int, end: int) -> None:
+        """Store a piece while something before it is missing, or was."""
+        ranges = self._ranges
+        if offset > self.ready and len(ranges) >= 2 * _MAX_GAPS:
+            raise MemoryError
+        self._store(source, pos, offset, end)
+        add_range(ranges, offset, end)
+        if ranges[0] == self.ready:
+            ranges.pop(0)
+            self.ready = ranges.pop(0)
+
+    def _store(self, source, pos: int, offset: int, end: int) -> None:
+        blocks = self._blocks
+        pool = self._session.pool
+        at = offset - self.base
+        index = at // pool.block_size
+        at %= pool.block_size
+        while True:
+            count = pool.block_size - at
+            if count > end - offset:
+                count = end - offset
+            if index == len(blocks) and pool.free and self in pool.tails:
+                block = pool.free.pop()
+                blocks.append(block)
+            else:
+                block = blocks[index] if index < len(blocks) else None
+                if block is None or len(block) < at + count:
+                    block = self._new_block(index, block)
+            block[at : at + count] = source[pos : pos + count]
+            offset += count
+            if offset == end:
+                return
+            pos += count
+            index += 1
+            at = 0
+
+    def _new_block(self, index: int, old):
+        """Put a block there, with what the smaller one there holds; MemoryError leaves all as it was.
+
+        Only the last block may be a small one: the one before it is replaced first.
+        """
+        pool = self._session.pool
+        blocks = self._blocks
+        size = pool.block_size
+        if index >= len(blocks) > 0 and blocks[-1] is not None and len(blocks[-1]) < size:
+            self._new_block(len(blocks) - 1, blocks[-1])
+        if self not in pool.tails and not self._take_tail(pool.tails):
+            size = min(size, self.top - self.base - index * size)
+        block = pool.take(size)
+        if old is not None:
+            block[: len(old)] = old
+        while len(blocks) < index:
+            blocks.append(None)
+        if index < len(blocks):
+            blocks[index] = block
+        else:
+            blocks.append(block)
+        return block
+
+    def _take_tail(self, tails: list) -> bool:
+        """Become one of those whose last block is a whole one, in place of one that holds nothing."""
+        for other in tails:
+            if not other._blocks:
+                tails.remove(other)
+                break
+        if len(tails) < _TAILS:
+            tails.append(self)
+            return True
+        return False
+
+    def on_reset(self, code: int, final: int) -> None:
+        """Handle RESET_STREAM: what was not read is gone."""
+        is_known = self.final >= 0
+        self.receive(b"", 0, final, 0, 1)
+        if self.ready < final or not is_known:
+            self.reset_code = code
+            self._drop()
+
+    def read_into(self, target) -> int:
+        """Move what has come, as much as fits, into `target`; return how many bytes that is."""
+        size = self.ready - self.start
+        if size > len(target):
+            size = len(target)
+        index = done = 0
+        at = self.start - self.base
+        while done < size:
+            block = self._blocks[index]
+            count = len(block) - at
+            if count > size - done:
+                count = size - done
+            target[done : done + count] = block[at : at + count]
+            done += count
+            index += 1
+            at = 0
+        if size:
+            self._consume(size)
+        return size
+
+    def read(self, size: int) -> bytes:
+        """Return up to `size` bytes of what has come."""
+        size = min(self.ready - self.start, size)
+        if not size:
+            return b""
+        at = self.start - self.base
+        if at + size <= len(self._blocks[0]):
+            data = bytes(self._blocks[0][at : at + size])
+            self._consume(size)
+            return data
+        data = bytearray(size)
+        self.read_into(memoryview(data))
+        return bytes(data)
+
+    def _consume(self, size: int) -> None:
+        """Move `start`, and `base` with the blocks that are used up; the peer is told of a quarter of a window."""
+        self.start = start = self.start + size
+        blocks = self._blocks
+        base = self.base
+        session = self._session
+        is_empty = start == self.top
+        while blocks and (is_empty or blocks[0] is not None and base + len(blocks[0]) <= start):
+            block = blocks.pop(0)
+            if block is not None:
+                base += len(block)
+                if session is not None:
+                    session.pool.give(block)
+        if is_empty:
+            base = start
+        if session is not None and base > self.base:
+            session.data_consumed += base - self.base
+            window = session.data_window
+            if (session.data_consumed + window - session.data_limit) * 4 >= window:
+                session.pending |= _MAX_DATA
+            if self.final < 0 and (base - self.told) * 4 >= self.limit - self.told:
+                session.pending |= 1 << self._channel
+        self.base = base
+
+    def _drop(self) -> None:
+        """Drop everything up to `top`, what is missing in it too."""
+        self._ranges.clear()
+        self.ready = self.top
+        self._consume(self.top - self.start)
+
+    def discard(self) -> None:
+        """Drop what came and what will come: nobody reads it."""
+        self._drop()
+        self._blocks = None  # type: ignore[assignment]
+
+    def retire(self) -> None:
+        """Leave the session: a new generation has come. What is still here can be read on, at nobody's expense."""
+        tails = self._session.pool.tails
+        if self in tails:
+            tails.remove(self)
+        self._session.data_consumed += self.top - self.base
+        self._session = None
