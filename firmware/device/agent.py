@@ -13,7 +13,7 @@ import machine
 
 from device.heap import collect
 from device.loader import admit, drop_all, drop_expired, load_group, use_groups
-from device.log import log
+from device.log import log, log_fault
 from upeer.aio import Connection
 from upeer.base.clock import earlier, ticks_add, ticks_diff, ticks_ms
 from upeer.base.compat import const
@@ -36,6 +36,7 @@ _STRANGER_MS = const(62)  # of the budget of invites, before anything is loaded 
 _MAX_INVITES = const(4)  # that wait for their answer
 _MAX_LAN_INVITES = const(2)  # of them from the local network, where strangers may send
 _HANDSHAKES = const(2)  # under way at a time
+_RINGS = const(2)
 _HANDSHAKE = ("handshake",)
 _ECDH = ("ecdh",)
 _ROLES = ("", "master", "p2p")
@@ -96,6 +97,27 @@ class Agent:
         self._clock = clock
         self._is_fast = False
         self._sweep_at = self._quiet_until = now
+        self._rings = []
+        self._make_rings()
+
+    def _new_ring(self, size: int) -> memoryview:
+        """Return the buffer of one direction of a channel; transient modules that nobody uses make room for it."""
+        if self._rings:
+            return memoryview(self._rings.pop())
+        if admit(size):
+            try:
+                return memoryview(bytearray(size))
+            except MemoryError:
+                drop_all()  # there was no hole as large as that
+        return memoryview(bytearray(size))
+
+    def _make_rings(self) -> None:
+        """Make the buffers of the next session's channel while the heap is tidy, if there is room."""
+        try:
+            while len(self._rings) < _RINGS:
+                self._rings.append(bytearray(self.endpoint.limits[2]))
+        except MemoryError:
+            pass  # then they are made when they are needed
 
     # reading
 
@@ -162,10 +184,7 @@ class Agent:
         if ticks_diff(self._quiet_until, now) > 0:
             return
         self._quiet_until = ticks_add(now, _QUIET_LOG_MS)
-        if isinstance(error, MemoryError):
-            log("out of memory (%s): what was under way is tried again" % error)
-        else:
-            log("agent: %s %s" % (type(error).__name__, error))
+        log_fault("agent", error)  # a MemoryError is tried again: what was under way comes once more
 
     # time
 
@@ -200,6 +219,8 @@ class Agent:
         if ticks_diff(self._sweep_at, now) <= 0:
             self._sweep_at = ticks_add(now, _SWEEP_MS)
             drop_expired(now)
+            if not self.endpoint.sessions and not self._running:
+                self._make_rings()
         if is_idle and self._received >= _MANY:
             self._received = 0
             collect()
@@ -328,4 +349,5 @@ class Agent:
     def connect(self, session) -> None:
         """Hand a new session to the owner."""
         session.connection = DeviceConnection(session, self)
+        session.new_ring = self._new_ring
         self._owner.on_connection(session.connection)

@@ -17,6 +17,7 @@ import network
 from device.agent import Agent
 from device.heap import collect
 from device.loader import drop_group, load_group, use_groups
+from device.log import log, log_fault
 from upeer.base.clock import ticks_add, ticks_diff, ticks_ms
 from upeer.base.compat import const
 from upeer.base.errors import LocalError, ProtocolError
@@ -46,7 +47,7 @@ class Device:
 
         self.identity, self._masters, self.faults = load()
         for fault in self.faults:
-            print("upeer:", fault)
+            log(fault)
         self.did = self.identity.did
         self.agent = None
         self.services = {}
@@ -156,28 +157,31 @@ class Device:
 
     def on_command(self, connection, request_id: int, name: str, data) -> None:
         """Answer a client's command: here, or in a task that loads what it needs."""
-        session = connection.session
+        try:
+            self._handle(connection, request_id, name, bytes(data))
+        except Exception as error:  # noqa: BLE001 - an application's fault must not end the agent
+            self._refuse(connection, request_id, name, error)
+
+    def _handle(self, connection, request_id: int, name: str, data: bytes) -> None:
         handler = self._commands.get(name)
         if name == "ping":
-            session.answer(request_id, 0)  # so that it shows the path's round trip
+            connection.session.answer(request_id, 0)  # at once: it shows the round trip of the path
         elif name == "open" and connection.role != _SETUP:
             self._open(connection, request_id, data)
         elif handler is None or connection.role == _SETUP:
-            asyncio.create_task(self._run_built_in(connection, request_id, name, bytes(data)))
+            asyncio.create_task(self._run_transient("command", self._run_command, connection, request_id, name, data))
         else:
-            try:
-                session.answer(request_id, 0, handler(connection, data) or b"")
-            except Exception as error:  # noqa: BLE001 - an application's fault must not end the agent
-                self._refuse(connection, request_id, name, error)
+            connection.session.answer(request_id, 0, handler(connection, data) or b"")
 
-    async def _run_built_in(self, connection, request_id: int, name: str, data: bytes) -> None:
+    async def _run_transient(self, group: str, work, connection, *request) -> None:
+        """Answer a request (its number, a name, data) by work(connection, *request) of a group."""
         try:
-            await use_groups(("command",), self._run_loaded, connection, request_id, name, data)
+            await use_groups((group,), work, connection, *request)
         except Exception as error:  # noqa: BLE001 - the client hears of it
-            self._refuse(connection, request_id, name, error)
-        self.agent.flush()
+            self._refuse(connection, request[0], request[1], error)
+        connection.flush()
 
-    def _run_loaded(self, connection, request_id: int, name: str, data: bytes):
+    def _run_command(self, connection, request_id: int, name: str, data: bytes):
         from device.commands import run
 
         return run(self, connection, request_id, name, data)
@@ -192,34 +196,27 @@ class Device:
         elif isinstance(error, MemoryError):
             status, text = _OUT_OF_MEMORY, b"out of memory on the device"
         if status == _FAILED:
-            print("upeer: %s failed: %s %s" % (name, type(error).__name__, error))
+            log_fault("command " + name, error)
         if connection.closed is None:
             connection.session.answer(request_id, status, text)
 
-    def _open(self, connection, request_id: int, data) -> None:
-        data = bytes(data)
+    def _open(self, connection, request_id: int, data: bytes) -> None:
         name = data[1:].decode()
         handler = self.services.get(name)
         if data[0] > 7 or (handler is None and name not in _BUILT_IN):
             return connection.session.answer(request_id, _NOT_FOUND, b"no such service")
         if handler is None:
-            asyncio.create_task(self._serve_built_in(connection, request_id, data[0], name))
+            work = self._run_transient(name, self._serve_built_in, connection, request_id, name, data[0])
+            asyncio.create_task(work)
         else:
             asyncio.create_task(self._serve(handler, connection, data[0], name))
             connection.session.answer(request_id, 0)
 
-    async def _serve_built_in(self, connection, request_id: int, number: int, name: str) -> None:
-        try:
-            await use_groups((name,), self._serve_loaded, connection, request_id, number, name)
-        except Exception as error:  # noqa: BLE001 - the client hears of it
-            self._refuse(connection, request_id, name, error)
-        connection.flush()
-
-    def _serve_loaded(self, connection, request_id: int, number: int, name: str):
-        serve = __import__("device.services." + name, None, None, ("serve",)).serve
+    def _serve_built_in(self, connection, request_id: int, name: str, number: int):
+        handler = __import__("device.services." + name, None, None, ("serve",)).serve
         connection.session.answer(request_id, 0)
         connection.flush()
-        return self._serve(serve, connection, number, name)
+        return self._serve(handler, connection, number, name)
 
     async def _serve(self, handler, connection, number: int, name: str) -> None:
         channel = None
@@ -230,7 +227,7 @@ class Device:
         except (ProtocolError, EOFError):
             pass  # the peer went away
         except Exception as error:  # noqa: BLE001 - a task's top: one service's fault is not another's
-            print("upeer: service %s failed: %s %s" % (name, type(error).__name__, error))
+            log_fault("service " + name, error)
         collect()
         if channel and connection.closed is None:
             channel.reset()
@@ -249,41 +246,38 @@ class Device:
             except (AttributeError, ValueError):
                 pass  # a build without power save
             except Exception as error:  # noqa: BLE001 - a task's top
-                print("upeer: network: %s %s" % (type(error).__name__, error))
+                log_fault("network", error)
             await asyncio.sleep_ms(_WATCH_MS)
 
     async def _check_network(self, wlan) -> None:
         agent = self.agent
         if not wlan.isconnected():
-            await use_groups(("storage", "login"), self._join)
-            print("upeer: network up, %s" % wlan.ifconfig()[0])
+            await use_groups(("storage", "login"), self._join, wlan)
+            log("network up, " + wlan.ifconfig()[0])
         elif agent.udp and agent.own_ip == wlan.ifconfig()[0]:
             if agent.unanswered and ticks_diff(ticks_ms(), self._asked) > _ASK_AGAIN_MS:
                 await use_groups(("login",), self._find_masters)
             return
-        await use_groups(("login",), self._open_sockets)
+        await use_groups(("login",), self._open_sockets, wlan.ifconfig()[0])
 
-    async def _check_credentials(self) -> None:
-        from device.memory import open_store
-        from device.wifi import credentials
+    def _check_credentials(self):
+        from device.wifi import check_credentials
 
-        credentials(open_store(self.identity))
+        return check_credentials(self.identity)
 
-    async def _join(self) -> None:
-        from device.memory import open_store
-        from device.wifi import credentials, join
+    def _join(self, wlan):
+        from device.wifi import join
 
-        wlan = network.WLAN(network.STA_IF)
-        await join(wlan, credentials(open_store(self.identity)), self.did)
+        return join(wlan, self.identity)
 
-    async def _open_sockets(self) -> None:
+    def _open_sockets(self, own_ip: str):
         from device.link import open_sockets
 
-        await open_sockets(self.agent, network.WLAN(network.STA_IF).ifconfig()[0])
-        await self._find_masters()
+        self._asked = ticks_ms()
+        return open_sockets(self.agent, own_ip, self._masters)
 
-    async def _find_masters(self) -> None:
+    def _find_masters(self):
         from device.link import find_masters
 
         self._asked = ticks_ms()
-        await find_masters(self.agent, self._masters)
+        return find_masters(self.agent, self._masters)

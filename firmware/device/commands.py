@@ -53,13 +53,12 @@ async def _status(device, connection, data: bytes) -> bytes:
 def _memory() -> dict:
     """Return what the heaps hold, in bytes on the chip's scale: see `heap`."""
     collect()
-    left, least = reserve()
     return {
         "live": allocated(),
         "peak": figures[1],
         "limit": CHIP_LIMIT,
-        "reserve": left,
-        "reserve_least": least,
+        "reserve": reserve(),
+        "reserve_least": reserve(3),
         "refused": figures[2],
     }
 
@@ -98,16 +97,23 @@ async def _pair_open(device, connection, data: bytes) -> bytes:
 
 async def _change(device, change):
     """Change the pairs, and tell the servers before the answer leaves: the client may look us up at once."""
-
-    result = await use_groups(("handshake", "storage"), _store, device.identity, change)
+    identity = device.identity
+    result, changed = await use_groups(("handshake",), _change_loaded, identity, change)
+    await use_groups(("storage",), _store_loaded, identity, changed)
     await device.agent.update_tokens()
     return result
 
 
-async def _store(identity, change):
+def _change_loaded(identity, change):
     from device.pairing import change_pairs
 
     return change_pairs(identity, change)
+
+
+def _store_loaded(identity, changed: tuple):
+    from device.memory import store_pairs
+
+    return store_pairs(identity, changed)
 
 
 _COMMANDS = {"status": _status, "pair": _pair, "pair-open": _pair_open}

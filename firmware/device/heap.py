@@ -8,12 +8,14 @@ which stands for the same 112 KB.
 
 import gc
 
+import esp32
+
 from upeer.base.compat import const
 
 CHIP_LIMIT = const(114688)  # two steps of the GC heap
 _RESERVE = const(20480)  # of ESP-IDF's heap: lwIP and Wi-Fi take their buffers from it
-_GARBAGE = const(8192)  # what may be allocated between two collections
-_LEAST_THRESHOLD = const(4096)
+_GARBAGE = const(4096)  # what may be allocated between two collections
+_LEAST_THRESHOLD = const(8192)
 _MOST_THRESHOLD = const(16384)
 _NO_LIMIT = const(0x10000000)  # until the board's file is read
 
@@ -34,21 +36,17 @@ def free_bytes() -> int:
     return CHIP_LIMIT - _GARBAGE - allocated()
 
 
-def reserve() -> tuple:
-    """Return (bytes free in ESP-IDF's heap, the least that ever were); both None on a board that cannot tell."""
+def reserve(column: int = 1) -> int:
+    """Return the bytes free in ESP-IDF's heap, or with column 3 the least that ever were."""
     try:
-        import esp32
-
-        regions = esp32.idf_heap_info(esp32.HEAP_DATA)
-    except (ImportError, AttributeError):
-        return None, None
-    return sum([row[1] for row in regions]), sum([row[3] for row in regions])
+        return sum([row[column] for row in esp32.idf_heap_info(esp32.HEAP_DATA)])
+    except AttributeError:
+        return _NO_LIMIT  # a board that cannot tell
 
 
 def fits(size: int) -> bool:
     """Tell whether `size` bytes more may be allocated. Garbage is collected before the answer is no."""
-    left = reserve()[0]
-    if left is not None and left < _RESERVE:
+    if reserve() < _RESERVE:
         return False
     if free_bytes() < size:
         collect()

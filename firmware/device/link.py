@@ -15,8 +15,8 @@ from upeer.signalling.enrol import log_out, nat_class, reflexives, restart, set_
 _MAX_CANDIDATES = 4
 
 
-async def open_sockets(agent, own_ip: str) -> None:
-    """Open the sockets and begin to pump, or do so anew: the address is another one, or the network was away."""
+async def open_sockets(agent, own_ip: str, masters: list) -> None:
+    """Open the sockets and log in, or do so anew: the address is another one, or the network was away."""
     agent.own_ip = own_ip
     agent.cancel_reading()
     if agent.udp is None:
@@ -35,6 +35,7 @@ async def open_sockets(agent, own_ip: str) -> None:
     agent.endpoint.on_address_change(ticks_ms())
     agent.start_reading()
     await begin_logins(agent)
+    await find_masters(agent, masters)
 
 
 async def begin_logins(agent) -> None:

@@ -9,7 +9,7 @@ import hashlib
 
 from device.agent import Agent
 from device.identity import Identity
-from device.link import find_masters, open_sockets, stop
+from device.link import open_sockets, stop
 from device.memory import take_keys
 from device.startup import limits
 from upeer.base.clock import ticks_add, ticks_diff, ticks_ms
@@ -74,10 +74,9 @@ def run(record: dict, nonce: bytes, own_ip: str, server: list, seconds: int) -> 
 
 async def _run(agent, line, own_ip: str, server: list, ms: int) -> tuple:
     end = ticks_add(ticks_ms(), ms)
-    await open_sockets(agent, own_ip)
+    await open_sockets(agent, own_ip, [(_MASTER, server[0], server[1])])
     pump = asyncio.create_task(agent.run())
     try:
-        await find_masters(agent, [(_MASTER, server[0], server[1])])
         while line.result is None:
             if ticks_diff(end, ticks_ms()) <= 0:
                 missing = "no client" if agent.registrar.count() else "no login at the line's server"

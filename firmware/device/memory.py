@@ -3,6 +3,7 @@
 """
 
 from upeer.base.compat import const
+from upeer.base.errors import LocalError
 
 _KEY_SIZE = const(32)
 _EPOCH_STEP = const(65536)
@@ -69,6 +70,16 @@ def set_keys(identity, key_id: int, crc_key: bytes, p2p_key: bytes) -> bool:
     identity.p2p_keys = {identity.key_id: identity.p2p_key}
     take_keys(identity, key_id, crc_key, p2p_key)
     return True
+
+
+async def store_pairs(identity, changed: tuple) -> None:
+    """Store what `pairing.change_pairs` returned. LocalError if another change came first, which it would undo."""
+    before, saved, is_open = changed
+    if identity.saved_pairs is not before:
+        raise LocalError("another client is pairing, try again")
+    open_store(identity).set("pairs", saved)
+    identity.saved_pairs = saved
+    set_pairing(identity, is_open)
 
 
 def share_bandwidth(identity, on: int) -> None:

@@ -10,22 +10,16 @@ from upeer.handshake.pairs import Pairs
 
 
 def load_pairs(identity):
-    """Return the paired clients; `change_pairs` changes them for good."""
+    """Return the paired clients."""
     code = identity.setup_code
     return Pairs(setup_key(code, identity.did) if code else None, identity.saved_pairs)
 
 
-def change_pairs(identity, change):
-    """Let change(pairs) change the paired clients, store them and return what it returned. Needs group "storage"."""
-    from device.memory import open_store, set_pairing
-
+async def change_pairs(identity, change) -> tuple:
+    """Let change(pairs) change the paired clients; return (what it returned, what `store_pairs` is to store)."""
+    before = identity.saved_pairs
     pairs = load_pairs(identity)
-    result = change(pairs)
-    saved = pairs.save()
-    open_store(identity).set("pairs", saved)
-    identity.saved_pairs = saved
-    set_pairing(identity, pairs.is_open)
-    return result
+    return change(pairs), (before, pairs.save(), pairs.is_open)
 
 
 async def find_lan_row(pairs, invite) -> "tuple | None":

@@ -13,6 +13,7 @@ _FILES = "/files"
 
 def load() -> tuple:
     """Return (identity, masters, faults) from the burned licence; ValueError says what to do when it is unusable."""
+    _load_names()
     from device.fctry import load as load_record
     from device.identity import Identity
     from upeer.base.errors import CryptoError
@@ -24,6 +25,15 @@ def load() -> tuple:
     except CryptoError:
         raise ValueError("the licence on this device is for another platform: burn the right one")
     return Identity(record), masters, [fault + ", using copy %d" % copy for fault in faults]
+
+
+def _load_names() -> None:
+    """Meet the names of all transient modules at once, where an image brings them: they stay, and lie together then."""
+    try:
+        __import__("device.names")
+        forget("device.names")
+    except ImportError:
+        pass  # a tree of plain modules
 
 
 def limits() -> tuple:

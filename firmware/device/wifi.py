@@ -1,4 +1,6 @@
-"""Joins the station to its network, for as long as it takes, with back-off and jitter. Dropped once it is there."""
+"""Joins the station to its network, for as long as it takes, with back-off and jitter. Transient, group "login"; needs
+group "storage" as well.
+"""
 
 import asyncio
 from random import getrandbits
@@ -11,14 +13,17 @@ _JOIN_S = const(15)
 _LONGEST_PAUSE_S = const(60)
 
 
-def credentials(store) -> tuple:
-    """Return (ssid, password), sealed in `store`; a development network in /wifi.json moves there first.
+def credentials(identity) -> tuple:
+    """Return (ssid, password) as they are stored; a development network in /wifi.json is stored first.
 
     ValueError, one line that says what to do, when there is none.
     """
     import json
     import os
 
+    from device.memory import open_store
+
+    store = open_store(identity)
     try:
         with open("/wifi.json") as file:
             found = json.load(file)
@@ -32,11 +37,17 @@ def credentials(store) -> tuple:
     return tuple(json.loads(saved))
 
 
-async def join(wlan, network_key: tuple, hostname: str) -> None:
-    """Wait until the station is on the network; network_key: (ssid, password)."""
+async def check_credentials(identity) -> None:
+    """Raise ValueError when no network is stored."""
+    credentials(identity)
+
+
+async def join(wlan, identity) -> None:
+    """Wait until the station is on the network."""
+    network_key = credentials(identity)
     pause_s = 1
     while not wlan.isconnected():
-        await _try(wlan, network_key, hostname)
+        await _try(wlan, network_key, identity.did)
         if wlan.isconnected():
             return
         await asyncio.sleep_ms(pause_s * 1000 + getrandbits(9))

@@ -19,7 +19,7 @@ from typing import Any
 
 from littlefs import LittleFS, LittleFSError
 
-from upeer_board import bundle, esp_image, fctry, frozen, mpy, partitions, shorten
+from upeer_board import bundle, esp_image, fctry, frozen, mpy, names, partitions, shorten
 from upeer_board.boards import Board, board_module, project_root
 
 BLOCK = 4096
@@ -144,6 +144,8 @@ def _library(board: Board) -> dict[str, bytes]:
     for inside, text in shipped_sources(board.exclude)[0].items():
         files[f"lib/{inside[:-3]}.mpy"] = mpy.compile_text(text, inside, board.mpy_march)
     files["lib/board.mpy"] = mpy.compile_text(board_module(board), "board.py")
+    loader = firmware_sources(board.exclude).get("device/loader.py", "")
+    files[names.PATH] = mpy.compile_text(names.source(files, loader), "names.py")
     return files
 
 

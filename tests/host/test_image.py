@@ -54,7 +54,8 @@ def test_file_system_mounts_on_dirty_flash_and_holds_the_firmware(project, tmp_p
     assert len(vfs) < board.partitions["vfs"].size // 2
     files = _files(vfs, board.partitions["vfs"].size)
     assert set(files) == {
-        "boot.py", "main.py", "lib/board.mpy", "lib/device/core.mpy", "lib/device/fctry.mpy", "lib/device/store.mpy",
+        "boot.py", "main.py", "lib/board.mpy", "lib/device/core.mpy", "lib/device/fctry.mpy",
+        "lib/device/names.mpy", "lib/device/store.mpy",
         "lib/upeer/__init__.mpy", "lib/upeer/base/__init__.mpy", "lib/upeer/base/compat.mpy",
         "lib/upeer/base/errors.mpy", "lib/upeer/crypto/__init__.mpy", "lib/upeer/crypto/aead.mpy",
     }  # fmt: skip

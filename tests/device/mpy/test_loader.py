@@ -21,13 +21,17 @@ def test_every_group_has_its_cost():
     assert len(modules) == len(set(modules))
 
 
+COMFORT = 16384
+
+
 def test_plan_drops_nothing_while_there_is_room():
-    assert plan("storage", ["login", "start"], {}, COST["storage"]) == []
+    assert plan("storage", ["login", "start"], {}, COST["storage"] + COMFORT) == []
 
 
 def test_plan_drops_what_was_loaded_first_and_no_more_than_needed():
-    assert plan("storage", ["start", "login"], {}, COST["storage"] - 1) == ["start"]
-    assert plan("handshake", ["start", "login"], {}, COST["handshake"] - COST["start"] - 1) == ["start", "login"]
+    assert plan("storage", ["start", "login"], {}, COST["storage"] + COMFORT - 1) == ["start"]
+    free = COST["handshake"] + COMFORT - COST["start"] - 1
+    assert plan("handshake", ["start", "login", "ecdh"], {}, free) == ["start", "login"]
 
 
 def test_plan_leaves_what_is_in_use():
@@ -35,7 +39,8 @@ def test_plan_leaves_what_is_in_use():
     assert plan("storage", ["start"], {"start": 1}, 0) is None
 
 
-def test_plan_refuses_what_does_not_fit():
+def test_plan_refuses_only_what_does_not_fit():
+    assert plan("handshake", [], {}, COST["handshake"]) == []
     assert plan("handshake", [], {}, COST["handshake"] - 1) is None
     assert plan("handshake", ["ecdh"], {}, 0) is None
 
