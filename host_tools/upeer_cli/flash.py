@@ -119,6 +119,8 @@ def _merge(prepared: Any, out: Path, json_mode: bool) -> int:
         "size": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
         "chip": prepared.board.chip,
+        "layout": prepared.board.layout,
+        "micropython": prepared.micropython,
         "recipe": prepared.recipe.pin,
     }
     report(row, json_mode, f"{out}: {len(data)} bytes for {row['chip']}, from flash address 0, SHA-256 {row['sha256']}")
@@ -152,6 +154,7 @@ def _flash(flasher: Any, ports: list[str], json_mode: bool) -> int:
     data = {
         "recipe": recipe.pin,
         "board": recipe.board,
+        "layout": recipe.layout,
         "micropython": flasher.prepared.micropython,
         "naive_bytes": flasher.prepared.naive_size,
         "boards": rows,

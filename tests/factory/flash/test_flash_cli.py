@@ -85,7 +85,9 @@ def test_bad_command_line_is_one_line(recipe, capsys, arguments, says):
 def test_merge_only_writes_one_image(recipe, tmp_path, capsys):
     code, out, err = _run(capsys, "flash", "--recipe", recipe[0], "--merge-only", tmp_path / "merged.bin", "--json")
     assert code == 0 and f"its pin is --pin {recipe[1]}" in err
-    assert json.loads(out)["sha256"] == line.sha256((tmp_path / "merged.bin").read_bytes())
+    report = json.loads(out)
+    assert report["sha256"] == line.sha256((tmp_path / "merged.bin").read_bytes())
+    assert (report["layout"], report["micropython"]) == ("default", "v1.27.0")
 
 
 def test_list_needs_no_recipe(capsys):
