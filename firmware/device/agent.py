@@ -36,8 +36,8 @@ _STRANGER_MS = const(62)  # of the budget of invites, before anything is loaded 
 _MAX_INVITES = const(4)  # that wait for their answer
 _MAX_LAN_INVITES = const(2)  # of them from the local network, where strangers may send
 _HANDSHAKES = const(2)  # under way at a time
-_RINGS = const(2)
 _HANDSHAKE = ("handshake",)
+_PAIRS = ("pairs",)
 _ECDH = ("ecdh",)
 _ROLES = ("", "master", "p2p")
 _PATHS = ("lan", "direct", "direct", "relay")
@@ -97,27 +97,15 @@ class Agent:
         self._clock = clock
         self._is_fast = False
         self._sweep_at = self._quiet_until = now
-        self._rings = []
-        self._make_rings()
 
     def _new_ring(self, size: int) -> memoryview:
         """Return the buffer of one direction of a channel; transient modules that nobody uses make room for it."""
-        if self._rings:
-            return memoryview(self._rings.pop())
         if admit(size):
             try:
                 return memoryview(bytearray(size))
             except MemoryError:
                 drop_all()  # there was no hole as large as that
         return memoryview(bytearray(size))
-
-    def _make_rings(self) -> None:
-        """Make the buffers of the next session's channel while the heap is tidy, if there is room."""
-        try:
-            while len(self._rings) < _RINGS:
-                self._rings.append(bytearray(self.endpoint.limits[2]))
-        except MemoryError:
-            pass  # then they are made when they are needed
 
     # reading
 
@@ -219,8 +207,6 @@ class Agent:
         if ticks_diff(self._sweep_at, now) <= 0:
             self._sweep_at = ticks_add(now, _SWEEP_MS)
             drop_expired(now)
-            if not self.endpoint.sessions and not self._running:
-                self._make_rings()
         if is_idle and self._received >= _MANY:
             self._received = 0
             collect()
@@ -228,7 +214,7 @@ class Agent:
     def _plan_work(self, now: int) -> None:
         """Begin what is made ahead of need: the tokens of a new week, the key pair of the next handshake."""
         if self.registrar.epoch(now) != self.epoch:
-            self.begin(_HANDSHAKE, self._upload_tokens)
+            self.begin(_PAIRS, self._upload_tokens)
         elif self.endpoint.ephemeral is None:
             self.make_key_pair()
 
@@ -240,7 +226,7 @@ class Agent:
 
     async def update_tokens(self) -> None:
         """Tell the servers by which tokens clients find us, once these have changed: the next one may come at once."""
-        await use_groups(_HANDSHAKE, self._upload_tokens)
+        await use_groups(_PAIRS, self._upload_tokens)
         self.flush()
 
     def _upload_tokens(self):
@@ -319,7 +305,9 @@ class Agent:
             if item is None:
                 break
             found = True
-            item[0].connection.on_event(item[1])
+            connection = getattr(item[0], "connection", None)
+            if connection:  # there was memory for it
+                connection.on_event(item[1])
         return found
 
     def _on_event(self, event: tuple, now: int) -> None:

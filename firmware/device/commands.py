@@ -98,7 +98,7 @@ async def _pair_open(device, connection, data: bytes) -> bytes:
 async def _change(device, change):
     """Change the pairs, and tell the servers before the answer leaves: the client may look us up at once."""
     identity = device.identity
-    result, changed = await use_groups(("handshake",), _change_loaded, identity, change)
+    result, changed = await use_groups(("pairs",), _change_loaded, identity, change)
     await use_groups(("storage",), _store_loaded, identity, changed)
     await device.agent.update_tokens()
     return result

@@ -28,15 +28,14 @@ TRANSIENT: "dict[str, tuple[str, ...]]" = {
     ),
     # read and write what is kept in NVS
     "storage": ("device.memory", "device.store"),
-    # answer an invite; the paired clients and their tokens
+    # find a paired client, change the pairs, make their lookup tokens
+    "pairs": ("device.pairing", "upeer.handshake.pairs", "upeer.handshake.invite"),
+    # answer an invite
     "handshake": (
         "device.invites",
-        "device.pairing",
         "upeer.handshake.answer",
         "upeer.handshake.messages",
-        "upeer.handshake.invite",
         "upeer.handshake.lan",
-        "upeer.handshake.pairs",
         "upeer.crypto.noise",
     ),
     # multiply on the curve: a shared secret, or the key pair of the next handshake
@@ -53,7 +52,8 @@ COST = {
     "start": 5000,
     "login": 8600,
     "storage": 2900,
-    "handshake": 10400,
+    "pairs": 2900,
+    "handshake": 7500,
     "ecdh": 2200,
     "command": 2200,
     "echo": 300,

@@ -1,11 +1,11 @@
 """The paired clients of a device: found, changed, stored, and told to the servers as lookup tokens. Transient, group
-"handshake".
+"pairs".
 """
 
 import asyncio
 
 from upeer.base.clock import ticks_ms
-from upeer.handshake.invite import lan_key, setup_key
+from upeer.handshake.invite import lan_key, prologue, session_psk, setup_key
 from upeer.handshake.pairs import Pairs
 
 
@@ -22,13 +22,29 @@ async def change_pairs(identity, change) -> tuple:
     return change(pairs), (before, pairs.save(), pairs.is_open)
 
 
-async def find_lan_row(pairs, invite) -> "tuple | None":
-    """Return the row of the client that made this LanInvite, None for a stranger's; others get a turn in between."""
-    for row in pairs.all():
-        if invite.matches(lan_key(row[2])):
-            return row
+async def find_client(agent, invite) -> "tuple | None":
+    """Return what Endpoint.handle_invite wants of the client whose lookup token came with an invite, or None."""
+    if agent.epoch != agent.registrar.epoch(ticks_ms()):
+        await upload_tokens(agent)
+    row = load_pairs(agent.identity).find(invite.item, agent.registrar.tokens)
+    return row and _keys(agent.identity, invite, row)
+
+
+async def find_lan_client(agent, invite) -> "tuple | None":
+    """Return the same of the client that made a LanInvite; others get a turn between two rows."""
+    for row in load_pairs(agent.identity).all():
+        if invite.item.matches(lan_key(row[2])):
+            return _keys(agent.identity, invite, row)
         await asyncio.sleep_ms(0)
     return None
+
+
+def _keys(identity, invite, row: tuple) -> "tuple | None":
+    p2p_key = identity.p2p_keys.get(invite.key_id)
+    if p2p_key is None:
+        return None
+    binding = prologue(invite.key_id, invite.invite_id, identity.did, row[0])
+    return session_psk(row[2], p2p_key), binding, invite.key_id, row
 
 
 async def upload_tokens(agent) -> None:

@@ -30,7 +30,7 @@ def test_plan_drops_nothing_while_there_is_room():
 
 def test_plan_drops_what_was_loaded_first_and_no_more_than_needed():
     assert plan("storage", ["start", "login"], {}, COST["storage"] + COMFORT - 1) == ["start"]
-    free = COST["handshake"] + COMFORT - COST["start"] - 1
+    free = COST["handshake"] + COMFORT - COST["start"] - 1  # of those the first two
     assert plan("handshake", ["start", "login", "ecdh"], {}, free) == ["start", "login"]
 
 
