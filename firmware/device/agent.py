@@ -98,15 +98,6 @@ class Agent:
         self._is_fast = False
         self._sweep_at = self._quiet_until = now
 
-    def _new_ring(self, size: int) -> memoryview:
-        """Return the buffer of one direction of a channel; transient modules that nobody uses make room for it."""
-        if admit(size):
-            try:
-                return memoryview(bytearray(size))
-            except MemoryError:
-                drop_all()  # there was no hole as large as that
-        return memoryview(bytearray(size))
-
     # reading
 
     def start_reading(self) -> None:
@@ -337,5 +328,4 @@ class Agent:
     def connect(self, session) -> None:
         """Hand a new session to the owner."""
         session.connection = DeviceConnection(session, self)
-        session.new_ring = self._new_ring
         self._owner.on_connection(session.connection)

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from device.loader import admit, use_groups
+from device.loader import use_groups
 from upeer.base.clock import ticks_diff, ticks_ms
 from upeer.base.compat import const
 from upeer.base.errors import ProtocolError
@@ -12,8 +12,6 @@ from upeer.handshake.lan import LanInvite, encode_answer
 
 _PATIENCE_MS = const(5000)  # an invite that waits longer than that has been given up by its client
 _POLL_MS = const(20)
-_OUT_OF_MEMORY = const(2)  # upeer.handshake.invite
-_SESSION_SIZE = const(6144)  # before any channel
 _SEARCH_MS = const(125)  # of the budget of invites, for the search for a stranger among the paired clients
 
 _under_way: "list[bytes]" = []  # client_ids whose handshake is under way
@@ -103,8 +101,7 @@ async def _finish(agent, invite: _Invite, responder) -> None:
     _under_way.append(client_id)
     try:
         shared = await use_groups(("ecdh",), _multiply, responder)
-        status = 0 if admit(_SESSION_SIZE) else _OUT_OF_MEMORY
-        message, session = agent.endpoint.finish_invite(responder, shared, status, ticks_ms())
+        message, session = agent.endpoint.finish_invite(responder, shared, 0, ticks_ms())
         if session:
             agent.connect(session)
         await asyncio.sleep_ms(0)
