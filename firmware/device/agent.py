@@ -67,7 +67,7 @@ class DeviceConnection(Connection):
 
 
 class Agent:
-    """The pump. limits: (sessions, bytes per session, bytes per channel); clock: None or MHz (idle, busy).
+    """The pump. limits: (sessions, max_data, max_channel_data); clock: None or MHz (idle, busy).
 
     The owner has on_connection(connection), on_command(connection, request_id, name, data) and on_tick().
     `invites` are those that wait for an answer: (invite_id, datagram or event, where from, since when).

@@ -7,8 +7,10 @@ import os
 
 from device.heap import figures
 from device.loader import drop_group, forget, load_group
+from upeer.base.compat import const
 
 _FILES = "/files"
+_CHANNEL_CREDIT = const(128)  # what a client may send on a channel before that is in use
 
 
 def load() -> tuple:
@@ -37,16 +39,18 @@ def _load_names() -> None:
 
 
 def limits() -> tuple:
-    """Return the board's ((sessions, bytes per session, bytes per channel), MHz of the clock (idle, busy) or None).
+    """Return the board's ((sessions, max_data, max_channel_data), MHz of the clock (idle, busy) or None).
+
+    max_channel_data is what a channel may send before it is in use: the rest goes to those that are.
 
     Its heap limit holds from now on.
     """
     try:
         import board
     except ImportError:
-        return (2, 16384, 4096), None
+        return (2, 7488, _CHANNEL_CREDIT), None
     figures[0] = min(board.HEAP_LIMIT, gc.mem_alloc() + gc.mem_free())
-    found = (board.MAX_SESSIONS, board.STREAM_BUFFER * 4, board.STREAM_BUFFER), board.CLOCK
+    found = (board.MAX_SESSIONS, board.SESSION_BUFFER, _CHANNEL_CREDIT), board.CLOCK
     forget("board")
     return found
 

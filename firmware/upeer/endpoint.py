@@ -58,6 +58,8 @@ class Endpoint:
         self.answers = []  # [invite_id, answer or None while the handshake is under way, since when]
         self._busy = [now, now]
         self._buf = self._inner = None
+        self.admit = None
+        self._blocks = []  # for the pools of all sessions
 
     # datagrams in
 
@@ -271,22 +273,42 @@ class Endpoint:
         session.user = handshake.user
         session.number = ours.connection_id
         session.give_up = ticks_add(now, _SILENCE_MS)
-        self._by_id[ours.connection_id] = session
+        session.admit = self.admit
+        session.pool.free = self._blocks
+        try:
+            self._register(session, handshake.key_id, relays, now)
+        except MemoryError:
+            self._forget(session)
+            raise
+        return session
+
+    def _register(self, session, key_id: int, relays, now: int) -> None:
         self.sessions.append(session)
+        self._by_id[session.number] = session
         for candidate in relays[:_RELAYS]:
             key = int.from_bytes(candidate[2][:3], "big")
-            if key not in self._relays and paths.add(RELAY, candidate[1], candidate[2]):
-                end = RelayEnd(self._is_client, handshake.key_id, candidate, self.random_bytes, now)
+            if key not in self._relays and session.paths.add(RELAY, candidate[1], candidate[2]):
+                end = RelayEnd(self._is_client, key_id, candidate, self.random_bytes, now)
                 self._relays[key] = (end, session)
         self._plan_joins()
-        return session
 
     def relays_of(self, session) -> list:
         """Return the RelayEnds of a session."""
         return [end for end, owner in self._relays.values() if owner is session]
 
     def _forget(self, session) -> None:
-        self.sessions.remove(session)
-        self._by_id = {owner.number: owner for owner in self.sessions}
-        self._relays = {key: relay for key, relay in self._relays.items() if relay[1] is not session}
+        """Forget a session. It allocates nothing, so that it works when memory has run out."""
+        if session in self.sessions:
+            self.sessions.remove(session)
+        self._by_id.pop(session.number, None)
+        key = self._relay_key(session)
+        while key is not None:
+            del self._relays[key]
+            key = self._relay_key(session)
         self._plan_joins()
+
+    def _relay_key(self, session):
+        for key in self._relays:
+            if self._relays[key][1] is session:
+                return key
+        return None

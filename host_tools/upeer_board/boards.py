@@ -5,8 +5,9 @@ board.toml has
     heap        what the board's MicroPython heap is on the virtual board, as `-X heapsize` takes it
     mpy_march   -march of mpy-cross for native modules, "" for none
     image_offset (optional)  where stock MicroPython images of the chip start: 0x1000 on ESP32 and S2, else 0
-    [limits]    max_sessions, channels, stream_buffer, datagram_queue: what the agent may use; heap_limit: bytes that
-                MicroPython may allocate there before memory runs short (112 KB on chips without PSRAM)
+    [limits]    max_sessions, channels, datagram_queue: what the agent may use; session_buffer: bytes each way that the
+                channels of a session share; heap_limit: bytes that MicroPython may allocate there before memory runs
+                short (112 KB on chips without PSRAM)
     [clock]     idle_mhz, busy_mhz (optional): the CPU's clock, fast while somebody waits for the board
     [pins]      name = GPIO number
     [firmware]  exclude (optional): files under firmware/ that this board goes without
@@ -34,7 +35,7 @@ _FIELDS: dict[str, type] = {
     "limits": dict,
 }
 _OPTIONAL: dict[str, type] = {"image_offset": int, "clock": dict, "pins": dict, "firmware": dict}
-_LIMITS = {"max_sessions", "channels", "stream_buffer", "datagram_queue", "heap_limit"}
+_LIMITS = {"max_sessions", "channels", "session_buffer", "datagram_queue", "heap_limit"}
 _CLOCK = {"idle_mhz", "busy_mhz"}
 _MARCHES = {"", "xtensa", "xtensawin", "rv32imc", "x64"}
 FCTRY_SIZE = 0x2000

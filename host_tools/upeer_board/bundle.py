@@ -17,11 +17,8 @@ STEADY = (
     *(f"upeer/base/{name}.py" for name in ("clock", "errors", "ranges", "varint", "wire")),
     "upeer/crypto/aead.py",
     *(f"upeer/signalling/{name}.py" for name in ("control", "registrar")),
-    *(
-        f"upeer/session/{name}.py"
-        for name in ("acks", "framer", "frames", "paths", "pool", "receiving", "recovery", "relay_end")
-    ),
-    *(f"upeer/session/{name}.py" for name in ("session", "stream")),
+    *(f"upeer/session/{name}.py" for name in ("acks", "framer", "frames", "paths", "pool", "receiving", "recovery")),
+    *(f"upeer/session/{name}.py" for name in ("relay_end", "session", "stream")),
     *(f"device/{name}.py" for name in ("agent", "api", "heap", "identity", "loader", "log", "udp")),
 )
 

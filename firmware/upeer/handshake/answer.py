@@ -3,13 +3,14 @@
 from upeer.base.clock import ticks_diff
 from upeer.base.compat import const
 from upeer.base.errors import ProtocolError
-from upeer.handshake.invite import TOO_MANY_SESSIONS
+from upeer.handshake.invite import OUT_OF_MEMORY, TOO_MANY_SESSIONS
 from upeer.handshake.messages import Params, Responder
 from upeer.session.paths import RELAY
 
 _ANSWERS = const(8)  # invites whose answer is kept for repetitions
 _HANDSHAKES = const(2)  # under way at a time
 _FORGOTTEN_MS = const(5000)  # a handshake that the shell never finished
+_SESSION_SIZE = const(8192)  # what a session takes with its paths and a packet's worth of blocks
 _ACCEPT_MS = const(1000)  # of the budget of invites
 
 
@@ -57,6 +58,8 @@ def finish(endpoint, responder, shared: bytes, status: int, now: int) -> tuple:
     """Return (message 2, session or None): see Endpoint.finish_invite."""
     if not status and not endpoint.has_room(now):
         status = TOO_MANY_SESSIONS
+    if not status and endpoint.admit and not endpoint.admit(_SESSION_SIZE):
+        status = OUT_OF_MEMORY
     params = make_params(endpoint, () if status else endpoint.candidates)
     params.status = status
     answer = responder.answer(params, shared)

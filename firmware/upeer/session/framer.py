@@ -1,7 +1,7 @@
 """A session's frames but for acknowledgements and paths: streams on 8 channels, commands, datagrams; and its events.
 
-Protocol 7.2 to 7.4. The base of `session.Session`, which adds packets. Queues are bounded; a frame that must arrive once
-is kept as bytes until a packet that held it is acknowledged.
+Protocol 7.2 to 7.4. The base of `session.Session`, which adds packets. Queues are bounded; a frame that must arrive
+once is kept as bytes until a packet that held it is acknowledged.
 """
 
 from upeer.base.compat import const
