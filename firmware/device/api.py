@@ -49,6 +49,7 @@ class Device:
         for fault in self.faults:
             log(fault)
         self.did = self.identity.did
+        self._network_key = None  # (ssid, password)
         self.agent = None
         self.services = {}
         self._commands = {}
@@ -89,7 +90,12 @@ class Device:
         found, clock = limits()
         tidy_files()
         drop_group("start")
-        await use_groups(("storage", "login"), self._check_credentials)
+        load_group("storage")
+        from device.memory import credentials
+
+        self._network_key = credentials(self.identity)
+        drop_group("storage")
+        collect()
         self.agent = Agent(self.identity, found, self, clock)
         self.agent.set_clock(True)
         if self._watchdog_s:
@@ -252,7 +258,7 @@ class Device:
     async def _check_network(self, wlan) -> None:
         agent = self.agent
         if not wlan.isconnected():
-            await use_groups(("storage", "login"), self._join, wlan)
+            await use_groups(("login",), self._join, wlan)
             log("network up, " + wlan.ifconfig()[0])
         elif agent.udp and agent.own_ip == wlan.ifconfig()[0]:
             if agent.unanswered and ticks_diff(ticks_ms(), self._asked) > _ASK_AGAIN_MS:
@@ -260,15 +266,10 @@ class Device:
             return
         await use_groups(("login",), self._open_sockets, wlan.ifconfig()[0])
 
-    def _check_credentials(self):
-        from device.wifi import check_credentials
-
-        return check_credentials(self.identity)
-
     def _join(self, wlan):
         from device.wifi import join
 
-        return join(wlan, self.identity)
+        return join(wlan, self._network_key, self.did)
 
     def _open_sockets(self, own_ip: str):
         from device.link import open_sockets

@@ -61,7 +61,7 @@ COST = {
 }
 
 _COMFORT = const(16384)  # bytes: holes between what stays are too small for much of what comes
-_KEEP_MS = const(2000)  # after its last use: the next act often needs the same
+_KEEP_MS = const(2000)  # what no task asked for by `use_groups` stays for what may come of it
 
 _users: "dict[str, int]" = {}  # how many tasks use a group now
 _until: "dict[str, int]" = {}  # when a group that is loaded may be dropped
@@ -97,7 +97,10 @@ def load_group(group: str) -> None:
 
 
 async def use_groups(groups: tuple, work, *args):
-    """Load groups, one between other tasks' turns, and await work(*args); they stay loaded until that ends."""
+    """Load groups, one between other tasks' turns, and await work(*args); they stay loaded until that ends.
+
+    Then they are dropped as soon as the agent has time for it.
+    """
     for group in groups:
         _users[group] = _users.get(group, 0) + 1
     try:
@@ -111,7 +114,7 @@ async def use_groups(groups: tuple, work, *args):
             if not _users[group]:
                 del _users[group]
             if group in _until:
-                _until[group] = ticks_add(ticks_ms(), _KEEP_MS)
+                _until[group] = ticks_ms()
 
 
 def drop_group(group: str) -> None:

@@ -82,6 +82,28 @@ async def store_pairs(identity, changed: tuple) -> None:
     set_pairing(identity, is_open)
 
 
+def credentials(identity) -> tuple:
+    """Return (ssid, password) as they are stored; a development network in /wifi.json is stored first.
+
+    ValueError, one line that says what to do, when there is none.
+    """
+    import json
+    import os
+
+    store = open_store(identity)
+    try:
+        with open("/wifi.json") as file:
+            found = json.load(file)
+        store.set("wifi", json.dumps([found["ssid"], found["password"] or ""]).encode())
+        os.remove("/wifi.json")
+    except OSError:
+        pass  # none there
+    saved = store.get("wifi")
+    if not saved:
+        raise ValueError("no network stored: build the image with --wifi, or provision the device")
+    return tuple(json.loads(saved))
+
+
 def share_bandwidth(identity, on: int) -> None:
     """Store whether this device may serve as a relay."""
     open_store(identity).set("share", b"\x01" if on else b"\x00")

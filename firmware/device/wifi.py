@@ -1,6 +1,4 @@
-"""Joins the station to its network, for as long as it takes, with back-off and jitter. Transient, group "login"; needs
-group "storage" as well.
-"""
+"""Joins the station to its network, for as long as it takes, with back-off and jitter. Transient, group "login"."""
 
 import asyncio
 from random import getrandbits
@@ -13,41 +11,11 @@ _JOIN_S = const(15)
 _LONGEST_PAUSE_S = const(60)
 
 
-def credentials(identity) -> tuple:
-    """Return (ssid, password) as they are stored; a development network in /wifi.json is stored first.
-
-    ValueError, one line that says what to do, when there is none.
-    """
-    import json
-    import os
-
-    from device.memory import open_store
-
-    store = open_store(identity)
-    try:
-        with open("/wifi.json") as file:
-            found = json.load(file)
-        store.set("wifi", json.dumps([found["ssid"], found["password"] or ""]).encode())
-        os.remove("/wifi.json")
-    except OSError:
-        pass  # none there
-    saved = store.get("wifi")
-    if not saved:
-        raise ValueError("no network stored: build the image with --wifi, or provision the device")
-    return tuple(json.loads(saved))
-
-
-async def check_credentials(identity) -> None:
-    """Raise ValueError when no network is stored."""
-    credentials(identity)
-
-
-async def join(wlan, identity) -> None:
-    """Wait until the station is on the network."""
-    network_key = credentials(identity)
+async def join(wlan, network_key: tuple, hostname: str) -> None:
+    """Wait until the station is on the network; network_key: (ssid, password)."""
     pause_s = 1
     while not wlan.isconnected():
-        await _try(wlan, network_key, identity.did)
+        await _try(wlan, network_key, hostname)
         if wlan.isconnected():
             return
         await asyncio.sleep_ms(pause_s * 1000 + getrandbits(9))
