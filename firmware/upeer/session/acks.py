@@ -14,7 +14,7 @@ _ACK = const(0x02)
 
 
 class Acks:
-    """`deadline` is when an ACK has to go out, None if nothing is to be acknowledged; `every` so many packets ask it."""
+    """`deadline` is when an ACK has to go out, None if nothing is to be acknowledged; `every` so many packets ask."""
 
     def __init__(self, every: int = 2):
         self._every = every

@@ -2,7 +2,8 @@
 
 Bytes come in as far as flow control allowed them: at most `window`. A channel's last block may reach beyond the data
 in it, so it is a whole one for two channels at a time only, and for others as small as its data: what is held never
-exceeds the window and two blocks. Bytes go out from as many blocks again, of which each busy channel gets its share.
+exceeds the window and two blocks. Bytes go out from as many blocks again, of which each busy channel gets its share,
+one at least: if need be one for each of the eight beyond that number.
 Called by `stream` and `receiving`.
 """
 
@@ -35,9 +36,14 @@ class Pool:
             self.free.append(block)
 
     def may_send(self, held: int, streams: list) -> bool:
-        """Return whether a stream that holds so many blocks of outgoing bytes may have one more."""
+        """Return whether a stream that holds so many blocks of outgoing bytes may have one more.
+
+        One may always: else streams whose peer does not read would stop all others.
+        """
+        if not held:
+            return True
         count = 0
         for stream in streams:
             if stream.blocks or stream.is_hungry:
                 count += 1
-        return self.left > 0 and (not held or (held + 1) * count <= self.share)
+        return self.left > 0 and (held + 1) * count <= self.share
