@@ -21,6 +21,7 @@ _PREFIX = const(8)
 _SMALLEST = const(56)
 _RELAYS = const(3)  # of one session
 _REJOIN_MS = const(2000)
+_PLENTY = const(65536)  # with less of max_data the sessions share it
 _NO_PATH = const(10)  # code of a session's end
 _SILENCE_MS = const(10000)  # a session nothing came through by then was a replayed invite, or has no path
 _REPLACE_MS = const(2000)  # the same when its room is needed
@@ -34,7 +35,7 @@ class Endpoint:
     """Sessions by connection_id, relays by relay_tag.
 
     limits: (sessions, max_data, max_channel_data, max_datagram, idle_timeout_s, max_burst), as in Params, but for the
-    first. `admit`: None, or a callable of the shell: may so many bytes be taken? The shell sets `candidates`, our own
+    first; a small max_data is that of all sessions together. `admit`: None, or a callable of the shell: may so many bytes be taken? The shell sets `candidates`, our own
     addresses as [(kind, address)], and keeps `ephemeral` filled with a fresh (private, public) key pair. After
     write_datagram, `send_addr` and `send_start` tell where to send, and which part of the buffer. `dropped` counts what
     was of no session or not authentic.
@@ -264,7 +265,7 @@ class Endpoint:
         for candidate in peer.candidates:
             if candidate[0] != RELAY:
                 paths.add(candidate[0], candidate[1])
-        limits = (ours.limits(), peer.limits())
+        limits = (self.limits[1:], peer.limits())
         ids = (ours.connection_id.to_bytes(3, "big"), peer.connection_id.to_bytes(3, "big"))
         keys = (handshake.seal_key, handshake.open_key)
         session = Session(self._is_client, ids[0], ids[1], keys[0], keys[1], paths, limits, now)
@@ -274,6 +275,7 @@ class Endpoint:
         session.number = ours.connection_id
         session.give_up = ticks_add(now, _SILENCE_MS)
         session.admit = self.admit
+        session.data_limit = ours.max_data
         session.pool.free = self._blocks
         try:
             self._register(session, handshake.key_id, relays, now)
@@ -291,6 +293,17 @@ class Endpoint:
                 end = RelayEnd(self._is_client, key_id, candidate, self.random_bytes, now)
                 self._relays[key] = (end, session)
         self._plan_joins()
+        self._share()
+
+    def _share(self) -> None:
+        """Divide the memory for channels among the sessions, where there is little; what was promised is kept."""
+        for session in self.sessions:
+            session.data_window = self.window(len(self.sessions))
+            session.pool.resize(session.data_window)
+
+    def window(self, count: int) -> int:
+        """Return max_data of one of `count` sessions."""
+        return self.limits[1] // count if count and self.limits[1] < _PLENTY else self.limits[1]
 
     def relays_of(self, session) -> list:
         """Return the RelayEnds of a session."""
@@ -306,6 +319,7 @@ class Endpoint:
             del self._relays[key]
             key = self._relay_key(session)
         self._plan_joins()
+        self._share()
 
     def _relay_key(self, session):
         for key in self._relays:

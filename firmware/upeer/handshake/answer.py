@@ -17,7 +17,7 @@ _ACCEPT_MS = const(1000)  # of the budget of invites
 def make_params(endpoint, candidates) -> Params:
     """Return our transport parameters."""
     limits = endpoint.limits
-    params = Params(endpoint.new_id(), limits[1], limits[2], limits[4])
+    params = Params(endpoint.new_id(), endpoint.window(len(endpoint.sessions) + 1), limits[2], limits[4])
     params.max_datagram = limits[3]
     params.max_burst = limits[5]
     params.candidates = list(candidates)

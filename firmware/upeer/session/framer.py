@@ -294,7 +294,7 @@ class Framer:
         """Write MAX_DATA, and MAX_STREAM_DATA where it is wanted or has grown by a quarter. Lost ones are asked for."""
         pending = self.pending
         self.pending = 0
-        self.data_limit = self.data_consumed + self.data_window
+        self.data_limit = max(self.data_consumed + self.data_window, self.data_limit)
         view[pos] = _MAX_DATA
         pos = put_varint(view, pos + 1, self.data_limit)
         for stream in self.streams:

@@ -24,6 +24,12 @@ class Pool:
         self.tails = []  # receive buffers whose last block is a whole one
         self.share = self.left = max(window // self.block_size, 1)  # blocks for bytes that go out: all, those not taken
 
+    def resize(self, window: int) -> None:
+        """Let bytes that go out have a window of another size from now on; what is taken stays."""
+        share = max(window // self.block_size, 1)
+        self.left += share - self.share
+        self.share = share
+
     def take(self, size: int) -> memoryview:
         """Return a block of `size` bytes, at most block_size; MemoryError leaves all as it was."""
         if self.free and size == self.block_size:
