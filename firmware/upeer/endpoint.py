@@ -35,10 +35,10 @@ class Endpoint:
     """Sessions by connection_id, relays by relay_tag.
 
     limits: (sessions, max_data, max_channel_data, max_datagram, idle_timeout_s, max_burst), as in Params, but for the
-    first; a small max_data is that of all sessions together. `admit`: None, or a callable of the shell: may so many bytes be taken? The shell sets `candidates`, our own
-    addresses as [(kind, address)], and keeps `ephemeral` filled with a fresh (private, public) key pair. After
-    write_datagram, `send_addr` and `send_start` tell where to send, and which part of the buffer. `dropped` counts what
-    was of no session or not authentic.
+    first; a small max_data is that of all sessions together. `admit`: None, or a callable of the shell: may so many
+    bytes be taken? The shell sets `candidates`, our own addresses as [(kind, address)], and keeps `ephemeral` filled
+    with a fresh (private, public) key pair. After write_datagram, `send_addr` and `send_start` tell where to send, and
+    which part of the buffer. `dropped` counts what was of no session or not authentic.
     """
 
     def __init__(self, is_client: bool, limits: tuple, random_bytes, now: int):

@@ -1,105 +1,14 @@
 """Endpoint and ClientEndpoint: invites, sessions, relays, limits. Real sessions; the test is the wire."""
 
+from endpoint_world import CLIENT, DEVICE, SERVER, TAG, World, events
 from helpers import raises, unhex
 
-from upeer import connect, endpoint
-from upeer.base.clock import ticks_add, ticks_diff
-from upeer.base.errors import LocalError, ProtocolError, RemoteError
+from upeer import connect
+from upeer.base.clock import ticks_add
+from upeer.base.errors import ProtocolError, RemoteError
 from upeer.crypto import x25519
 from upeer.handshake import answer, invite
 from upeer.session.paths import HOST, RELAY, SRFLX
-
-START = (1 << 30) - 3000
-PSK = bytes(range(32))
-DID = "ABCD-123456-GHKLM"
-CLIENT_ID = b"client01"
-CLIENT = ("203.0.113.1", 1000)
-DEVICE = ("203.0.113.2", 2000)
-SERVER = ("198.51.100.1", 3478)
-TAG = b"tag0007"
-LIMITS = (2, 4096, 1024, 1200, 30, 6)
-
-
-class Dice:
-    """Numbers that differ from call to call."""
-
-    def __init__(self, seed):
-        self.state = seed
-
-    def __call__(self, size):
-        data = b""
-        while len(data) < size:
-            self.state = (self.state * 1103515245 + 12345) & 0x3FFFFFFF
-            data += bytes((self.state >> 16 & 255,))
-        return data
-
-
-class World:
-    """A client, a device and the datagrams between them."""
-
-    def __init__(self, limits=LIMITS):
-        self.now = START
-        self.client = connect.ClientEndpoint(limits, Dice(1), START)
-        self.device = endpoint.Endpoint(False, limits, Dice(2), START)
-        self.client.candidates = [(SRFLX, CLIENT)]
-        self.device.candidates = [(SRFLX, DEVICE)]
-        self.buf = bytearray(1600)
-        self.log = []
-        self.count = 0
-        self.drop = False
-
-    def invite(self, **kwargs):
-        self.count += 1
-        invite_id = b"invite%02d" % self.count
-        return invite_id, self.client.invite(1, invite_id, (PSK, DID, CLIENT_ID), **kwargs)
-
-    def handle(self, invite_id, message, source=endpoint.FROM_SERVER, psk=PSK):
-        if self.device.ephemeral is None:
-            self.device.ephemeral = x25519.key_pair(self.device.random_bytes)
-        binding = invite.prologue(1, invite_id, DID, CLIENT_ID)
-        return self.device.handle_invite(invite_id, message, lambda: (psk, binding, 1, "owner"), source, self.now)
-
-    def finish(self, responder, status=0):
-        shared = x25519.shared_secret(responder.private, responder.peer_public)
-        return self.device.finish_invite(responder, shared, status, self.now)
-
-    def connect(self, **kwargs):
-        invite_id, invitation = self.invite(**kwargs)
-        message, theirs = self.finish(self.handle(invite_id, invitation.message))
-        return self.client.start(invitation, message, self.now), theirs
-
-    def run(self, duration=200):
-        for _ in range(duration):
-            for sender, receiver, addr, target in (
-                (self.client, self.device, CLIENT, DEVICE),
-                (self.device, self.client, DEVICE, CLIENT),
-            ):
-                self.transfer(sender, receiver, addr, target)
-                deadline = sender.timer()
-                if deadline is not None and ticks_diff(deadline, self.now) <= 0:
-                    sender.handle_timer(self.now)
-            self.now = ticks_add(self.now, 1)
-
-    def transfer(self, sender, receiver, addr, target):
-        for _ in range(99):
-            size = sender.write_datagram(self.buf, self.now)
-            if not size:
-                return
-            start = sender.send_start
-            data = bytearray(self.buf[start : start + size])
-            self.log.append((data[0], sender.send_addr))
-            if sender.send_addr == target and not self.drop:
-                receiver.receive_datagram(data, size, addr, self.now)
-        raise AssertionError("it never stops sending")
-
-
-def events(side):
-    found = []
-    while True:
-        event = side.next_event()
-        if event is None:
-            return found
-        found.append(event)
 
 
 def test_session_carries_a_stream_and_ends():
@@ -328,66 +237,3 @@ def test_change_of_address_joins_and_challenges_anew():
     world.device.on_address_change(world.now)
     world.run(1)
     assert (0xA0, SERVER) in world.log and (0xC0, SERVER) in world.log and (0x40, CLIENT) in world.log
-
-
-def test_sessions_of_a_small_device_share_its_memory():
-    world = World((2, 7488, 128, 1200, 30, 6))
-    ours, theirs = world.connect()
-    assert (theirs.data_window, theirs.pool.share, ours._peer_limit) == (7488, 13, 7488)
-    second, other = world.connect()
-    assert [(session.data_window, session.pool.share) for session in (theirs, other)] == [(3744, 6)] * 2
-    assert (second._peer_limit, other.data_limit, theirs.data_limit) == (3744, 3744, 7488)  # a promise is kept
-    assert theirs.pool.block_size == other.pool.block_size and theirs.pool.free is other.pool.free
-    world.run()
-    second.close()
-    world.run(3000)
-    events(world.device)
-    assert (theirs.data_window, theirs.pool.share, theirs.pool.left) == (7488, 13, 13)
-
-
-def test_session_that_does_not_fit_is_refused_before_it_is_made():
-    world = World()
-    asked = []
-    world.device.admit = lambda size: asked.append(size)
-    invite_id, invitation = world.invite()
-    answer, session = world.finish(world.handle(invite_id, invitation.message))
-    assert session is None and asked[0] >= 4096 and not world.device.sessions
-    assert raises(RemoteError, world.client.start, invitation, answer, world.now).code == invite.OUT_OF_MEMORY
-
-
-def test_channel_that_does_not_fit_is_reset_and_the_session_lives():
-    world = World((2, 7488, 128, 1200, 30, 6))
-    ours, theirs = world.connect()
-    theirs.admit = lambda size: size < 100
-    stream = ours.stream(3)
-    stream.write(bytes(5000))
-    world.run(500)
-    assert (stream.stopped_code, stream.reset_code) == (7, 7)
-    assert not theirs._channels[3].incoming._blocks and not theirs.pool.free
-    raises(LocalError, theirs.stream, 4)
-    theirs.admit = None
-    ours.stream(4).write(b"this one fits")
-    world.run(500)
-    assert theirs.stream(4).read(99) == b"this one fits" and theirs.is_open
-
-
-def test_memory_error_while_a_session_is_made_leaves_none():
-    world = World()
-    paths = endpoint.Paths
-
-    def fail(*args):
-        found = paths(*args)
-        found.add = no_memory
-        return found
-
-    def no_memory(*_):
-        raise MemoryError
-
-    endpoint.Paths = fail
-    try:
-        invite_id, invitation = world.invite(relays=[(1, SERVER, TAG, b"c" * 16, b"d" * 16, bytes(96))])
-        raises(MemoryError, world.finish, world.handle(invite_id, invitation.message))
-    finally:
-        endpoint.Paths = paths
-    assert not world.device.sessions and not world.device._by_id and not world.device._relays
-    assert world.device.timer() is None
