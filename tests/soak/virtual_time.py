@@ -71,9 +71,10 @@ class Network:
         """Forget an address."""
         self._inboxes.pop(address, None)
 
-    def send(self, data: bytes, source: Address, target: Address) -> None:
-        """Put a datagram on its way."""
-        heapq.heappush(self._way, (self.clock.ms + self._delay_ms, next(self._order), data, source, target))
+    def send(self, data: bytes, source: Address, target: Address, at_ms: int | None = None) -> None:
+        """Put a datagram on its way, now or later."""
+        begin_ms = self.clock.ms if at_ms is None else at_ms
+        heapq.heappush(self._way, (begin_ms + self._delay_ms, next(self._order), data, source, target))
 
     def arrive(self) -> None:
         """Put what is there by now into the inboxes."""

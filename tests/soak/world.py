@@ -37,7 +37,9 @@ _SIZE = 8192
 class World:
     """Servers, a device and clients. `transfers` counts what arrived unchanged, `nodes` are the servers that run."""
 
-    def __init__(self, folder: Path, loop: VirtualLoop, network: Network, seed: int) -> None:
+    def __init__(
+        self, folder: Path, loop: VirtualLoop, network: Network, seed: int, make_board: Any = LockstepBoard
+    ) -> None:
         self.clock = network.clock
         self.transfers = 0
         self.nodes: dict[int, Node] = {}
@@ -53,7 +55,7 @@ class World:
         with contextlib.closing(make_office(folder / "platform", _MASTERS)) as office:
             self.did = names.parse_id(office.issue(1)[0])[0]
             self._setup_code = names.encode_setup_code(office.show(self.did).setup_code)
-            self.board = LockstepBoard(folder / "board", office.device_record(self.did), network, self._ip)
+            self.board = make_board(folder / "board", office.device_record(self.did), network, self._ip)
             document = client_config(office.platform)
         self._config = upeer_client.Config.open(
             document["key_id"], bytes.fromhex(document["p2p_key"]), document["init_string"]

@@ -98,14 +98,14 @@ class core:
 is_paused = False
 
 
-def step():
-    """Run the tasks that are due, each once or, if it goes on at once, up to 64 in all; nothing while paused."""
+def step(most=64):
+    """Run the tasks that are due, each once or, if it goes on at once, up to `most` in all; nothing while paused."""
     global cur_task
     for entry in list(_waiting):
         if entry[0].waiting():
             _waiting.remove(entry)
             _queue.push(entry[1])
-    for _ in range(64):
+    for _ in range(most):
         task = _queue.peek()
         if is_paused or task is None or time.ticks_diff(task.ph_key, time.ticks_ms()) > 0:
             break

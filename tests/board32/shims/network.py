@@ -1,6 +1,6 @@
-"""A station that is on its network as soon as it asks; `air` is what tests change: [router has power, own address]."""
+"""A station that is on its network as soon as it has asked and the network is there."""
 
-air = [True, "127.0.0.1"]
+air = [True, "127.0.0.1"]  # what tests change: whether the router has power, our address
 
 STA_IF = 0
 AP_IF = 1
@@ -14,7 +14,7 @@ class WLAN:
     PM_NONE = 0
     PM_PERFORMANCE = 1
     PM_POWERSAVE = 2
-    _joined = False
+    _wanted = False
 
     def __init__(self, interface=0):
         pass
@@ -23,14 +23,13 @@ class WLAN:
         return True
 
     def connect(self, ssid=None, key=None):
-        WLAN._joined = air[0]
+        WLAN._wanted = True
 
     def disconnect(self):
-        WLAN._joined = False
+        WLAN._wanted = False
 
     def isconnected(self):
-        WLAN._joined = WLAN._joined and air[0]
-        return WLAN._joined
+        return WLAN._wanted and air[0]
 
     def ifconfig(self):
         return (air[1], "255.255.255.0", "127.0.0.1", "127.0.0.1")
