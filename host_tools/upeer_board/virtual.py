@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from upeer_board import fctry, image, mpy, terminal
+from upeer_board import chip, fctry, image, mpy, terminal
 from upeer_board.interpreter import BoardError, find_micropython
 from upeer_board.keyboard import Keyboard
 
@@ -34,10 +34,6 @@ OUTPUT_LIMIT = 1 << 20
 _RAW_BANNER = b"raw REPL; CTRL-B to exit\r\n>"
 _TICK_S = 0.2
 _SHORT_TICK_S = 0.01
-_HEADLINES = {
-    "hard": b"\r\nrst:0xc (SW_CPU_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\r\n",
-    "wdt": b"\r\nrst:0x8 (TG1WDT_SYS_RESET)\r\n",
-}
 _CAUSES = {"power": 1, "hard": 2, "wdt": 3, "sleep": 4, "soft": 5, "prompt": 5}
 # Status of the interpreter's process -> what it meant: 0 is Ctrl-D or SystemExit at the prompt.
 _ENDS = {0: "soft", -signal.SIGALRM: "soft", -signal.SIGUSR1: "hard", -signal.SIGUSR2: "sleep"}
@@ -45,16 +41,19 @@ _ENDS = {0: "soft", -signal.SIGALRM: "soft", -signal.SIGUSR1: "hard", -signal.SI
 
 @dataclass
 class Settings:
-    """How a board runs. Of `heap` the shims take 25 KB, on 64 bits, for what the chip has in C in its flash.
+    """How a board runs. Of `heap` the shims take 25 KB, on 64 bits, for what the chip has in C in its flash; what the
+    chip's model takes is added to it.
 
-    `datagram_queue` 0 leaves the host's socket buffers as they are; `netns` needs root.
+    `datagram_queue` 0 leaves the host's socket buffers as they are; `ticks` is what ticks_ms says at power-on, None for
+    what the folder's name gives (see chip.py); `netns` needs root.
     """
 
     heap: str = "200K"
     name: str = ""
     link: Path | None = None
     bind: str = ""
-    datagram_queue: int = 0
+    datagram_queue: int = chip.DATAGRAM_QUEUE
+    ticks: int | None = None
     netns: str | None = None
     env: dict[str, str] = field(default_factory=dict)
     echo: Callable[[bytes], None] | None = None
@@ -84,6 +83,7 @@ class VirtualBoard:
         self._held = b""
         self._want: str | None = None
         self._awake = threading.Event()
+        self._clock = chip.Clock(f"{self.folder.parent.name}/{self.folder.name}", settings.ticks)
 
     @classmethod
     def start(cls, folder: Path | str, licence: fctry.Record | bytes | None = None, **settings: Any) -> VirtualBoard:
@@ -202,6 +202,7 @@ class VirtualBoard:
         self.pty = os.ttyname(self._slave)
         if self.settings.link:
             self._make_link(self.settings.link)
+        self._show(self._clock.begin("power"))
         self._spawn("power")
         self._thread = threading.Thread(target=self._relay, name=f"board {self.name}", daemon=True)
         self._thread.start()
@@ -220,9 +221,10 @@ class VirtualBoard:
         own = {"UPEER_BOARD": str(self.folder), "UPEER_CAUSE": str(_CAUSES[cause]), "UPEER_TTY": terminal.MARKS}
         bind = self.settings.bind
         optional = {"UPEER_BIND": bind, "UPEER_IP": bind or self._address(), "UPEER_RAW": "1" if self._raw else ""}
-        optional["UPEER_QUEUE"] = str(self.settings.datagram_queue or "")
+        optional["UPEER_QUEUE"] = str(self.settings.datagram_queue)
         optional["UPEER_PROMPT"] = "1" if cause == "prompt" else ""
         base = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        own |= self._clock.environment()
         return base | {name: value for name, value in optional.items() if value} | own | self.settings.env
 
     def _address(self) -> str:
@@ -239,7 +241,8 @@ class VirtualBoard:
     def _spawn(self, cause: str) -> None:
         """Start the interpreter on a terminal of its own, from a fork that runs nothing but exec."""
         prefix = ["ip", "netns", "exec", self.settings.netns] if self.settings.netns else []
-        command = [*prefix, str(self._program), "-X", f"heapsize={self.settings.heap}", "-i", str(SHIMS / "start.py")]
+        heap = f"heapsize={chip.real_heap(self.settings.heap)}"
+        command = [*prefix, str(self._program), "-X", heap, "-i", str(SHIMS / "start.py")]
         master, slave = pty.openpty()
         os.set_blocking(master, False)
         terminal.set_modes(slave)
@@ -368,7 +371,7 @@ class VirtualBoard:
             self._show(b"MPY: soft reboot\r\n")
         elif kind != "prompt":
             self._raw = False
-            self._show(_HEADLINES.get(kind, b"\r\nrst:0x5 (DEEPSLEEP_RESET)\r\n"))
+            self._show(self._clock.begin(kind))
         if not self._stopping.is_set():
             self._spawn(kind)
 

@@ -188,7 +188,9 @@ def _describe_board(row: dict[str, Any]) -> str:
 @click.option("--name", default="", help="Name in messages.")
 @click.option("--link", type=click.Path(path_type=Path), help="Symbolic link to the board's port.")
 @click.option("--bind", default="", metavar="IP", help="Address of this host for the board's sockets.")
-@click.option("--queue", type=click.IntRange(0, 64), default=0, help="Datagrams that wait per UDP socket (chip: 6).")
+@click.option(
+    "--queue", type=click.IntRange(0, 64), default=6, help="Datagrams that wait per UDP socket; 0: any number."
+)
 @click.option("--netns", default="", metavar="NAME", help="Network namespace to run in (root).")
 @json_option
 def run(

@@ -5,6 +5,7 @@ A test whose name ends with `_cpython` is for CPython only.
 
 import gc
 import sys
+import time  # noqa: F401 - where it is a board's shim, it must come before asyncio
 
 
 def main(module_name):

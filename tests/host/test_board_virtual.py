@@ -12,7 +12,7 @@ import mpy_tools
 import pytest
 from board_images import RECORD, small_project
 
-from upeer_board import fctry, image
+from upeer_board import chip, fctry, image
 from upeer_board.boards import load_board
 from upeer_board.virtual import BoardError, VirtualBoard
 
@@ -247,7 +247,8 @@ def test_output_that_nobody_reads_does_not_stop_the_board(board):
 
 def test_shims_take_little_heap(board):
     used = int(mpremote(board, "exec", "import gc; gc.collect(); print(gc.mem_alloc())"))
-    assert used < 28 * 1024  # some 2 KB are the interpreter's own; on the chip all this is C in flash
+    # some 2 KB are the interpreter's own, 4.6 asyncio's; on the chip all but these is C in flash
+    assert used < 32 * 1024
 
 
 @pytest.mark.parametrize("heap", ["102K", "176K"])
@@ -255,7 +256,7 @@ def test_heap_is_what_was_asked_for(folder, heap):
     with VirtualBoard.start(folder, heap=heap) as running:
         running.wait_for(_PROMPT)
         size = int(mpremote(running, "exec", "import gc; print(gc.mem_alloc() + gc.mem_free())"))
-    assert 0.95 < size / (int(heap[:-1]) * 1024) < 1.02
+    assert 0.95 < size / chip.real_heap(heap) < 1.02
 
 
 def test_two_runners_on_one_flash_are_refused(board):

@@ -107,12 +107,12 @@ def test_a12_close_data_and_probes_with_the_right_addresses_change_nothing(lab: 
         before, changes = await scene.status(), scene.connection.stats()["path_changes"]
         transfer = asyncio.create_task(scene.works(len(PATTERN), 2))
         with Spoofer() as spoofer:
-            for data in forged(scene.to_board):
-                spoofer.send(scene.ours, scene.board, data)
-                await asyncio.sleep(0)
             for data in forged(scene.to_us):
                 spoofer.send(scene.board, scene.ours, data)
                 await asyncio.sleep(0)
+            for data in forged(scene.to_board):
+                spoofer.send(scene.ours, scene.board, data)
+                await asyncio.sleep(0.002)  # six at once wait at a board, more are lost before it sees them
         await transfer
         after = await scene.status()
         assert scene.connection.closed is None and after["sessions"] == before["sessions"]

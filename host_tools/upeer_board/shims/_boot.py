@@ -3,6 +3,7 @@
 import os
 import sys
 
+import _heap
 import _terminal
 import vfs
 from esp32 import Partition
@@ -44,6 +45,7 @@ def start(scope: dict) -> None:
     del scope["_boot"], sys.modules["_boot"]
     mounted = mount()
     _terminal.open()
+    _heap.start()
     if mounted:
         for name in ("boot.py", "main.py"):
             if _wants(name):

@@ -34,8 +34,12 @@ def load(name: str, is_kept: bool = True):
     if folder is None:
         module = __import__(name)
     else:
+        import gc
+
+        import _heap
         import vfs
 
+        before = gc.mem_alloc()
         vfs.mount(vfs.VfsPosix(path + "/state/shims"), "/.shims")
         sys.path.insert(0, "/.shims")
         try:
@@ -43,6 +47,8 @@ def load(name: str, is_kept: bool = True):
         finally:
             sys.path.pop(0)
             vfs.umount("/.shims")
+        if is_kept:
+            _heap.leave_out(max(gc.mem_alloc() - before, 0))
     if not is_kept:
         del sys.modules[name]
     return module

@@ -97,6 +97,8 @@ class NVS:
         _flash.write(b"\xff\xff\xff\xff")
 
     def set_i32(self, key, value):
+        if not -0x80000000 <= value <= 0x7FFFFFFF:
+            raise OverflowError("overflow converting long int to machine word")
         self._set(key, 1, struct.pack("<i", value))
 
     def get_i32(self, key):

@@ -4,6 +4,7 @@ import socket
 
 AF_INET6 = 10
 SOCK_RAW = 3
+SO_RCVBUF = 8
 IPPROTO_IP = 0
 IPPROTO_TCP = 6
 IPPROTO_UDP = 17

@@ -2,8 +2,11 @@
 
 import struct
 
+import _heap
 import _host
 
+HEAP_DATA = 4
+HEAP_EXEC = 1
 _BLOCK = 4096
 _TABLE = 0x8000
 
@@ -85,6 +88,11 @@ class Partition:
     @classmethod
     def mark_app_valid_cancel_rollback(cls):
         _host.load("_ota").mark_valid()
+
+
+def idf_heap_info(capabilities):
+    """Return one row for each region of ESP-IDF's heap; data has one here, code none."""
+    return [_heap.info()] if capabilities == HEAP_DATA else []
 
 
 def __getattr__(name):

@@ -10,6 +10,7 @@ import os
 import socket
 import time
 
+import _heap
 import _host
 from micropython import const
 
@@ -67,6 +68,7 @@ class WLAN:
         pass
 
     def _start(self, interface):
+        _heap.drivers = _heap.DRIVERS
         self._interface = interface
         self._active = False
         self._target = None
@@ -78,6 +80,8 @@ class WLAN:
         if on is None:
             return self._active
         self._active = bool(on)
+        if self._interface == STA_IF:
+            _heap.wifi = _heap.WIFI if on else 0
         if not on:
             self._target = None
             self._status = _IDLE
@@ -104,7 +108,7 @@ class WLAN:
         if self._interface == AP_IF or self._target is None:
             return
         air = _look()
-        if not air.get("up", True):
+        if not air.get("up", True) or _heap.lacks(_heap.STATION_NEEDS):
             self._status = _BEACON_TIMEOUT if self._status == _GOT_IP else _NO_AP_FOUND
         elif self._status != _CONNECTING or time.ticks_diff(time.ticks_ms(), self._begun) >= 20:
             self._status = self._join(air.get("aps"))

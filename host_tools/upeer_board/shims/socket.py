@@ -2,12 +2,16 @@
 
 Addresses are (ip, port); poll waits on the real descriptor; an empty datagram latches end of file, as on the chip.
 UPEER_BIND=IP puts every socket on that address of the host, but for those with SO_REUSEADDR, which wait for broadcasts.
-UPEER_QUEUE=N lets about N full datagrams wait per UDP socket. What few programs use is in `_socket`.
+UPEER_QUEUE=N is how many datagrams wait per UDP socket, 6 as in lwIP's mailbox, what comes to a full one is lost; with
+0 the host's buffers are used. Where the chip's memory is gone there are no sockets, and nothing is sent. What few
+programs use is in `_socket`.
 """
 
 import io
 import os
+import select
 
+import _heap
 import _host as _board
 import usocket as _host
 
@@ -17,14 +21,16 @@ SOCK_DGRAM = 2
 SOL_SOCKET = 1
 SO_REUSEADDR = 2
 SO_BROADCAST = 6
-SO_RCVBUF = 8
 MSG_PEEK = 2
 
+_ENOMEM = 12
+_ENOBUFS = 105
 _ETIMEDOUT = 110
 _EHOSTUNREACH = 113
 _EAGAIN = 11
+_LARGEST = 1280  # what a datagram is cut to if its reader asks for no more
 _bind_ip = os.getenv("UPEER_BIND") or ""
-_queue = int(os.getenv("UPEER_QUEUE") or 0)
+_queue = int(os.getenv("UPEER_QUEUE") or 6)
 _down = False  # set by `network` when the station has no link
 _last_address = _last_packed = _last_sockaddr = _last_unpacked = None
 
@@ -77,8 +83,14 @@ class _Socket(io.IOBase):
         self._eof = False
         self._placed = _sock is not None or not _bind_ip
         self._shared = False
+        self._mail = None
         if self._udp and _queue:
-            self._sock.setsockopt(SOL_SOCKET, SO_RCVBUF, _queue * 1152)
+            self._mail = []
+            self._poll = select.poll()
+            self._poll.register(self._sock, 1)
+            self._lost = bytearray(1)
+        self._is_open = True
+        _heap.sockets += 1
 
     def _place(self):
         """Put a socket that was never bound on the board's own address."""
@@ -97,6 +109,8 @@ class _Socket(io.IOBase):
             raise OSError(_EHOSTUNREACH)
         if not self._placed:
             self._place()
+        if _heap.lacks(_heap.SEND_NEEDS):
+            raise OSError(_ENOMEM)
         try:
             sent = self._sock.sendto(data, _pack(address))
         except OSError as error:
@@ -107,29 +121,77 @@ class _Socket(io.IOBase):
             raise OSError(_ETIMEDOUT)
         return sent
 
+    def _collect(self, size=0):
+        """Put what has come since the last call into the mailbox, and lose what it does not hold; False if it is empty.
+
+        lwIP does so as datagrams come. What is lost is the same: between two calls nobody has read.
+        """
+        mail = self._mail
+        if mail is None:
+            return False
+        while True:
+            for _ in self._poll.ipoll(0):
+                break
+            else:
+                break
+            if len(mail) < _queue:
+                mail.append(self._sock.recvfrom(max(size, _LARGEST)))
+                _heap.keep(len(mail[-1][0]))
+            else:
+                self._sock.readinto(self._lost)
+        return bool(mail)
+
     def recvfrom(self, size, flags=0):
-        if self._eof:
-            return b"", ("0.0.0.0", 0)
-        data, address = self._sock.recvfrom(size, flags)
-        if not data and size:
-            self._eof = True
-        return data, _unpack(address)
+        data, address = self._read(size, flags)
+        return data, _unpack(address) if len(address) == 16 else ("0.0.0.0", 0)
 
     def recv(self, size, flags=0):
+        return self._read(size, flags)[0]
+
+    def _read(self, size, flags):
+        """Return (data, sockaddr) of the next datagram, or of what a stream has."""
         if self._eof:
-            return b""
-        data = self._sock.recv(size, flags)
+            return b"", b""
+        if not self._collect(size):
+            data, address = self._sock.recvfrom(size, flags)
+        else:
+            data, address = self._mail[0]
+            if not flags & MSG_PEEK:
+                self._drop()
+            if len(data) > size:
+                data = data[:size]
         if not data and size:
             self._eof = True
-        return data
+        return data, address
+
+    def _drop(self):
+        _heap.keep(len(self._mail.pop(0)[0]), -1)
 
     def readinto(self, buf, size=-1):
+        """Read as a stream does: on, into the next datagrams, until `buf` is full."""
         if self._eof:
             return 0
-        count = self._sock.readinto(buf if size < 0 else memoryview(buf)[:size])
+        size = len(buf) if size < 0 else size
+        if self._mail is None:
+            count = self._sock.readinto(buf if size == len(buf) else memoryview(buf)[:size])
+        else:
+            count = self._join(memoryview(buf)[:size])
         if count == 0:
             self._eof = True
         return count
+
+    def _join(self, view):
+        count = 0
+        while count < len(view) and self._collect():
+            data = self._mail[0][0]
+            part = min(len(data), len(view) - count)
+            view[count : count + part] = data[:part]
+            self._drop()
+            if not data:
+                self._eof = True
+                return count
+            count += part
+        return count or self._sock.readinto(view)
 
     def setsockopt(self, level, option, value):
         if option == SO_REUSEADDR and level == SOL_SOCKET:
@@ -143,14 +205,21 @@ class _Socket(io.IOBase):
         return self._sock.fileno()
 
     def ioctl(self, request, arg):
-        if request == 10:
+        if request == 10 and not self._mail:
             return self._sock.fileno()
+        if request == 3:  # poll: only with something in the mailbox, else the host waits on the descriptor
+            return arg & 5
         if request == 4:
-            self._sock.close()
+            self.close()
             return 0
         return -22
 
     def close(self):
+        while self._mail:
+            self._drop()
+        if self._is_open:
+            self._is_open = False
+            _heap.sockets -= 1
         self._sock.close()
 
     def __enter__(self):
@@ -167,6 +236,8 @@ class _Socket(io.IOBase):
 
 def socket(af=AF_INET, type=SOCK_STREAM, proto=0):
     """Return a new socket."""
+    if _heap.lacks(_heap.SOCKET_NEEDS):
+        raise OSError(_ENOBUFS)
     if type == SOCK_DGRAM:
         return _Socket(af, type, proto)
     return _board.load("_socket").Stream(af, type, proto)

@@ -6,12 +6,12 @@ import vfs
 
 _folder = os.getenv("UPEER_BOARD")
 vfs.mount(vfs.VfsPosix(_folder + "/state/shims"), "/.shims")
-sys.path[:] = ["/.shims"]
+sys.path[:] = ["/.shims", ".frozen"]
 import _host
 
 _host.folder = vfs.VfsPosix(_folder)
 _host.path = _folder
-for _name in ("esp32", "machine", "socket", "network", "_terminal", "_boot"):
+for _name in ("time", "_heap", "esp32", "machine", "socket", "network", "_terminal", "_boot"):
     __import__(_name)
 vfs.umount("/.shims")
 vfs.umount("/")
