@@ -43,11 +43,22 @@ async def answer_invites(agent) -> None:
 
 
 async def _answer(agent, invite: _Invite) -> None:
-    if not _is_known(agent, invite):
-        if not await use_groups(("pairs",), _identify, agent, invite):
-            return
-        if not await _key_pair(agent, invite) or invite.keys[3][0] in _under_way:
-            return  # a client that invites through another server too repeats this one if it still wants to
+    if _is_known(agent, invite):
+        return await _handle(agent, invite)
+    if not await use_groups(("pairs",), _identify, agent, invite):
+        return
+    client_id = invite.keys[3][0]
+    if client_id in _under_way:
+        return  # it invites through another server too; if it still wants to after this handshake, it says so again
+    _under_way.append(client_id)
+    try:
+        if await _key_pair(agent, invite):
+            await _handle(agent, invite)
+    finally:
+        _under_way.remove(client_id)
+
+
+async def _handle(agent, invite: _Invite) -> None:
     source = FROM_LAN if invite.is_lan else FROM_SERVER
     result = agent.endpoint.handle_invite(invite.invite_id, invite.message, lambda: invite.keys, source, ticks_ms())
     if isinstance(result, bytes):
@@ -97,8 +108,6 @@ def _multiply(responder):
 
 
 async def _finish(agent, invite: _Invite, responder) -> None:
-    client_id = responder.user[0]
-    _under_way.append(client_id)
     try:
         shared = await use_groups(("ecdh",), _multiply, responder)
         message, session = agent.endpoint.finish_invite(responder, shared, 0, ticks_ms())
@@ -108,7 +117,6 @@ async def _finish(agent, invite: _Invite, responder) -> None:
         _reply(agent, invite, message)
         agent.flush()
     finally:
-        _under_way.remove(client_id)
         abandon(agent.endpoint, responder)  # if it was not finished: no room, say
 
 

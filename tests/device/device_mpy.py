@@ -16,6 +16,10 @@ CORE_TESTS = mpy_tools.ROOT / "tests" / "core"
 SHIMS = mpy_tools.ROOT / "host_tools" / "upeer_board" / "shims"
 
 
+# Where the test itself needs more: both ends of a handshake, of modules that are not bundled.
+HEAPS = {"test_invites": "512K"}
+
+
 def device_modules() -> list[str]:
     """Return the names of the test modules."""
     return sorted(path.stem for path in MPY_TESTS.glob("test_*.py"))

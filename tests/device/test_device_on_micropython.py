@@ -12,5 +12,7 @@ def device_tree(micropython):
 
 @pytest.mark.parametrize("module", device_mpy.device_modules())
 def test_device_module_on_micropython(device_tree, module):
-    passed, output = mpy_tools.run_test_module(device_tree, module)
+    passed, output = mpy_tools.run_test_module(
+        device_tree, module, device_mpy.HEAPS.get(module, mpy_tools.DEFAULT_HEAP)
+    )
     assert passed, output

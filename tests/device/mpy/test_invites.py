@@ -1,0 +1,169 @@
+"""Invites wait for the key pair of their handshake, a few of them, and strangers' cost no handshake."""
+
+import asyncio
+
+from device.agent import Agent
+from device.loader import drop_all
+from upeer.connect import ClientEndpoint, encode_lan_invite
+from upeer.crypto.aead import random_bytes
+from upeer.handshake.invite import lan_key, lookup_token, session_psk
+
+DID = "ABCD-123456-GHKLM"
+P2P_KEY = b"p2p key of thirty-two bytes long"
+KEY_ID = 1
+EPOCH = 5
+LIMITS = (4, 7488, 128)
+LAN = ("192.168.0.9", 40000)
+KEYS = [bytes([65 + number]) * 32 for number in range(6)]
+
+
+class Owner:
+    on_command = None
+
+    def on_tick(self):
+        pass
+
+    def on_connection(self, connection):
+        pass
+
+
+class Identity:
+    did = DID
+    setup_code = None
+    counters = {}
+    p2p_keys = {KEY_ID: P2P_KEY}
+    saved_pairs = b"\0" + b"".join([b"client-%d\0" % number + key + b"\0" for number, key in enumerate(KEYS)])
+
+
+class Wire:
+    """Stands for a Control and for the socket: what answers went out."""
+
+    def __init__(self):
+        self.answers = []
+
+    def answer_invite(self, invite_id, message):
+        self.answers.append((invite_id, message))
+
+    def send(self, data, addr):
+        if data[0] == 0x99:
+            self.answers.append((bytes(data[4:12]), bytes(data[12:])))
+        return True
+
+
+class Client:
+    """A paired client's invitation."""
+
+    def __init__(self, number, key=None):
+        self.key = key or KEYS[number]
+        self.invite_id = random_bytes(8)
+        self.endpoint = ClientEndpoint((4, 65536, 16384, 1200, 30, 10), random_bytes, 0)
+        peer = session_psk(self.key, P2P_KEY), DID, b"client-%d" % number
+        self.invitation = self.endpoint.invite(KEY_ID, self.invite_id, peer)
+
+    def event(self, wire):
+        token = lookup_token(self.key, EPOCH)
+        return "invite", wire, self.invite_id, LAN, KEY_ID, token, self.invitation.message
+
+    def lan_invite(self):
+        return encode_lan_invite(KEY_ID, self.invite_id, lan_key(self.key), self.invitation.message)
+
+    def status(self, wire):
+        """Return the status in the device's answer, None when there is none."""
+        for invite_id, message in wire.answers:
+            if invite_id == self.invite_id:
+                self.invitation.read_answer(message)
+                return self.invitation.peer.status
+        return None
+
+
+def made():
+    agent = Agent(Identity(), LIMITS, Owner())
+    agent.udp = wire = Wire()
+    for key in KEYS:
+        agent.registrar.tokens += b"".join([lookup_token(key, EPOCH + offset) for offset in (-1, 0, 1)])
+    return agent, wire
+
+
+async def until(is_so):
+    """Let the loop run until something is so, for four seconds at most."""
+    for _ in range(4000):
+        await asyncio.sleep_ms(1)
+        if is_so():
+            break
+
+
+def test_invites_that_find_no_key_pair_are_all_answered():
+    agent, wire = made()
+    clients = [Client(number) for number in range(3)]
+    assert agent.endpoint.ephemeral is None
+
+    async def main():
+        for client in clients:
+            agent._on_event(client.event(wire), 0)
+        await until(lambda: len(wire.answers) == 3 and not agent._running)
+
+    asyncio.run(main())
+    assert [client.status(wire) for client in clients] == [0, 0, 0]
+    assert len(agent.endpoint.sessions) == 3
+    drop_all()
+
+
+def test_no_more_than_four_wait_and_a_repetition_waits_once():
+    agent, wire = made()
+    clients = [Client(number) for number in range(6)]
+
+    async def main():
+        for client in clients:
+            agent._on_event(client.event(wire), 0)
+            agent._on_event(client.event(wire), 0)
+        assert len(agent.invites) == 4
+        await until(lambda: not agent._running)
+
+    asyncio.run(main())
+    drop_all()
+
+
+def test_lan_invites_leave_room_for_those_of_servers():
+    agent, wire = made()
+
+    async def main():
+        for number in range(4):
+            data = Client(number).lan_invite()
+            agent._queue_invite(data[4:12], data, LAN, 2)
+        assert len(agent.invites) == 2
+        agent._on_event(Client(4).event(wire), 0)
+        assert len(agent.invites) == 3
+        await until(lambda: not agent._running)
+
+    asyncio.run(main())
+    drop_all()
+
+
+def test_lan_invite_of_a_client_is_answered_and_a_strangers_is_not():
+    agent, wire = made()
+    friend, stranger = Client(5), Client(5, b"no key of ours, but 32 bytes too")
+
+    async def main():
+        for client in (stranger, friend):
+            data = client.lan_invite()
+            agent._queue_invite(data[4:12], data, LAN, 2)
+        await until(lambda: wire.answers and not agent._running)
+
+    asyncio.run(main())
+    assert friend.status(wire) == 0 and stranger.status(wire) is None
+    assert len(agent.endpoint.sessions) == 1
+    drop_all()
+
+
+def test_second_invite_of_a_client_waits_for_the_first_ones_handshake():
+    agent, wire = made()
+    first, second = Client(1), Client(1)
+
+    async def main():
+        agent._on_event(first.event(wire), 0)
+        agent._on_event(second.event(wire), 0)
+        await until(lambda: wire.answers and not agent._running)
+
+    asyncio.run(main())
+    assert len(wire.answers) == len(agent.endpoint.sessions) == 1
+    drop_all()

@@ -1,0 +1,76 @@
+"""Clients that come all at once: each waits for the key pair of its handshake, none is turned away."""
+
+import asyncio
+import json
+import os
+from pathlib import Path
+
+import board_lab
+import pytest
+from board_heap import ROOMY
+
+pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("micropython")]
+
+APP = Path(__file__).parent / "board_app"
+_CLIENTS = 3
+
+
+@pytest.fixture
+def lab(tmp_path):
+    made = board_lab.Lab(tmp_path, masters=1)
+    with made.serve():
+        yield made
+
+
+async def _pair_all(lab, clients):
+    """Pair clients with the board, the first as its owner, who opens pairing for the others."""
+    await lab.pair(clients[0])
+    for client in clients[1:]:
+        async with await clients[0].connect(lab.dids[0]) as owner:
+            assert (await owner.command("pair-open"))[0] == 0
+        await lab.pair(client)
+
+
+async def _echo_and_status(client, did):
+    data = os.urandom(2000)
+    connection = await client.connect(did)
+    assert await board_lab.echo(await connection.open("echo", 1), data) == data
+    return connection
+
+
+def test_three_clients_that_connect_at_once_all_get_in(lab):
+    async def work():
+        async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+            clients = [lab.client(f"client-{number}") for number in range(_CLIENTS)]
+            for client in clients:
+                await client.__aenter__()
+            try:
+                await _pair_all(lab, clients)
+                await asyncio.sleep(1)
+                coming = [tasks.create_task(_echo_and_status(client, lab.dids[0])) for client in clients]
+                connections = [await task for task in coming]
+                code, answer = await connections[0].command("status")
+                assert code == 0
+                return json.loads(bytes(answer))
+            finally:
+                for client in clients:
+                    await client.__aexit__(None, None, None)
+
+    with lab.board(heap=ROOMY) as board:
+        status = asyncio.run(work())
+        assert status["sessions"] == _CLIENTS and status["memory"]["refused"] == 0
+        assert "MemoryError" not in board.output
+
+
+def test_ping_is_answered_without_loading_anything(lab):
+    async def work(client):
+        await lab.pair(client)
+        async with await client.connect(lab.dids[0]) as connection:
+            await asyncio.sleep(4)  # what the handshake has loaded is dropped
+            before = await connection.command("modules")
+            assert await connection.command("ping") == (0, b"")
+            return before, await connection.command("modules")
+
+    with lab.board(lab.build(app=APP), heap=ROOMY):
+        before, after = lab.run(work)
+    assert before == after and b"device.commands" not in bytes(after[1])
