@@ -57,4 +57,4 @@ def collect() -> None:
     """Collect garbage now, and have the next collection come before the heap would grow into its third step."""
     allocated()
     gc.collect()
-    gc.threshold(max(_LEAST_THRESHOLD, min(_MOST_THRESHOLD, (CHIP_LIMIT - allocated()) // 2)))
+    gc.threshold(max(_LEAST_THRESHOLD, min(_MOST_THRESHOLD, CHIP_LIMIT - allocated())))

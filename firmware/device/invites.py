@@ -7,7 +7,7 @@ from upeer.base.clock import ticks_diff, ticks_ms
 from upeer.base.compat import const
 from upeer.base.errors import ProtocolError
 from upeer.endpoint import FROM_LAN, FROM_SERVER
-from upeer.handshake.answer import abandon
+from upeer.handshake.answer import abandon, finish_steps
 from upeer.handshake.lan import LanInvite, encode_answer
 
 _PATIENCE_MS = const(5000)  # an invite that waits longer than that has been given up by its client
@@ -110,10 +110,12 @@ def _multiply(responder):
 async def _finish(agent, invite: _Invite, responder) -> None:
     try:
         shared = await use_groups(("ecdh",), _multiply, responder)
-        message, session = agent.endpoint.finish_invite(responder, shared, 0, ticks_ms())
-        if session:
-            agent.connect(session)
-        await asyncio.sleep_ms(0)
+        for result in finish_steps(agent.endpoint, responder, shared, 0, ticks_ms()):
+            if result:
+                message, session = result
+                if session:
+                    agent.connect(session)
+            await asyncio.sleep_ms(0)
         _reply(agent, invite, message)
         agent.flush()
     finally:

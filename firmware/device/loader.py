@@ -90,14 +90,12 @@ def expired(until, users, now: int) -> "list[str]":
 
 def load_group(group: str) -> None:
     """Load a group's modules, unless they are loaded, and keep them for a while. MemoryError if they do not fit."""
-    if group not in _until:
-        _make_room(group)
-        _import(group)
-    _until[group] = ticks_add(ticks_ms(), _KEEP_MS)
+    for _ in _load_steps(group):
+        pass
 
 
 async def use_groups(groups: tuple, work, *args):
-    """Load groups, one between other tasks' turns, and await work(*args); they stay loaded until that ends.
+    """Load groups, a module in a turn of the loop, and await work(*args); they stay loaded until that ends.
 
     Then they are dropped as soon as the agent has time for it.
     """
@@ -105,8 +103,8 @@ async def use_groups(groups: tuple, work, *args):
         _users[group] = _users.get(group, 0) + 1
     try:
         for group in groups:
-            load_group(group)
-            await asyncio.sleep_ms(0)
+            for _ in _load_steps(group):
+                await asyncio.sleep_ms(0)
         return await work(*args)
     finally:
         for group in groups:
@@ -115,6 +113,30 @@ async def use_groups(groups: tuple, work, *args):
                 del _users[group]
             if group in _until:
                 _until[group] = ticks_ms()
+
+
+def _load_steps(group: str):
+    """Load a group, unless that is done or under way; yield after each module."""
+    is_new = group not in _until
+    if is_new:
+        _make_room(group)
+    _until[group] = ticks_add(ticks_ms(), _KEEP_MS)
+    if is_new:
+        yield
+        for name in _files(group):
+            __import__(name)
+            yield
+
+
+def _files(group: str) -> tuple:
+    """Load the group's one file where an image brings it; return the names of the modules that are to be loaded."""
+    if len(TRANSIENT[group]) > 1:
+        try:
+            __import__("device." + group)
+            return ()
+        except ImportError:
+            pass  # a tree of plain modules
+    return TRANSIENT[group]
 
 
 def drop_group(group: str) -> None:
@@ -161,18 +183,6 @@ def _make_room(group: str) -> None:
         drop_group(victim)
     if not admit(COST[group]):
         raise MemoryError("no room for " + group)
-
-
-def _import(group: str) -> None:
-    names = TRANSIENT[group]
-    if len(names) != 1:
-        try:
-            __import__("device." + group)
-            return
-        except ImportError:
-            pass  # a tree of plain modules
-    for name in names:
-        __import__(name)
 
 
 def forget(name: str) -> None:

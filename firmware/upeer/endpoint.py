@@ -45,6 +45,7 @@ class Endpoint:
         self.candidates = []
         self.ephemeral = None
         self.sessions = []
+        self.opening = 0  # sessions to come, of handshakes that end now
         self._over = []  # forgotten, but their last events are not yet told
         self.dropped = 0
         self.send_addr = None
@@ -234,7 +235,7 @@ class Endpoint:
 
     def has_room(self, now: int) -> bool:
         """Return whether one more session may come; a session that nothing came through makes room for it."""
-        if len(self.sessions) < self.limits[0]:
+        if len(self.sessions) + self.opening < self.limits[0]:
             return True
         for session in self.sessions:
             if not session.paths.changes and ticks_diff(session.give_up, now) < _SILENCE_MS - _REPLACE_MS:

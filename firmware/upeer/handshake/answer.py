@@ -56,19 +56,31 @@ def respond(endpoint, invite: tuple, find, now: int):
 
 def finish(endpoint, responder, shared: bytes, status: int, now: int) -> tuple:
     """Return (message 2, session or None): see Endpoint.finish_invite."""
+    return list(finish_steps(endpoint, responder, shared, status, now))[-1]
+
+
+def finish_steps(endpoint, responder, shared: bytes, status: int, now: int):
+    """Do the same in steps between which a shell lets others work: yield None after each, the result at last."""
     if not status and not endpoint.has_room(now):
         status = TOO_MANY_SESSIONS
     if not status and endpoint.admit and not endpoint.admit(_SESSION_SIZE):
         status = OUT_OF_MEMORY
     params = make_params(endpoint, () if status else endpoint.candidates)
     params.status = status
-    answer = responder.answer(params, shared)
-    session = None
-    if not status:
-        relays = [candidate for candidate in responder.peer.candidates if candidate[0] == RELAY]
-        session = endpoint.add_session(responder, relays, now)
+    endpoint.opening += not status
+    try:
+        answer = responder.answer(params, shared)
+        yield None
+        responder.make_keys()
+        yield None
+        session = None
+        if not status:
+            relays = [candidate for candidate in responder.peer.candidates if candidate[0] == RELAY]
+            session = endpoint.add_session(responder, relays, now)
+    finally:
+        endpoint.opening -= not status
     responder.known[1] = answer
-    return answer, session
+    yield answer, session
 
 
 def abandon(endpoint, responder) -> None:

@@ -108,7 +108,7 @@ class Handshake:
 class Responder(Handshake):
     """The device's end, made from handshake message 1: CryptoError if it is not authentic, before any curve work.
 
-    The shell makes the shared secret of `private` and `peer_public`, in slices, then calls answer.
+    The shell makes the shared secret of `private` and `peer_public`, in slices, then calls answer and make_keys.
     """
 
     known: list  # the endpoint's row of this invite
@@ -121,9 +121,11 @@ class Responder(Handshake):
         self.peer_public = self._noise.peer_ephemeral
 
     def answer(self, params: Params, shared: bytes) -> bytes:
-        """Return handshake message 2."""
+        """Return handshake message 2; `make_keys` comes next."""
         self.params = params
-        message = self._noise.write_message(params.encode(), shared)
+        return self._noise.write_message(params.encode(), shared)
+
+    def make_keys(self) -> None:
+        """Make the session's keys. Apart from `answer`, for each takes some ten ms of a chip."""
         self._finish(self._noise)
         self._noise = None
-        return message

@@ -116,6 +116,7 @@ def test_initiator_and_responder_give_the_known_answers():
     assert device.peer.candidates == client.params.candidates
     shared = x25519.shared_secret(device.private, device.peer_public)
     assert device.answer(device_params(), shared) == H["message_2"]
+    device.make_keys()
     client.read_answer(H["message_2"])
     assert client.peer.connection_id == 0xFFFEFD
     assert client.seal_key == device.open_key == H["client_key"]
