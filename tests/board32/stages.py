@@ -46,7 +46,11 @@ async def _with_sessions(lab: board_lab.Lab, board: Board32) -> dict[str, int]:
 
 
 async def _most_live(board: Board32, connections: "list[upeer_client.Connection]", channels: int) -> int:
-    """Keep channels of each connection busy with echoes, and return the most that was live meanwhile."""
+    """Keep channels of each connection busy with echoes, and return the most that was live meanwhile.
+
+    Before that, what the handshake needed is left time to be dropped: this is what sessions hold.
+    """
+    await asyncio.sleep(_SETTLE_S)
     data = os.urandom(_BUSY_BYTES // 4 if len(connections) * channels == 1 else _BUSY_BYTES)
     opened = [await link.open("echo", number) for link in connections for number in range(1, channels + 1)]
     work = asyncio.gather(*(board_lab.echo(channel, data) for channel in opened))
