@@ -29,6 +29,11 @@ def real_heap(heap: str) -> int:
     return int(digits) * _UNITS[text[len(digits) :].rstrip("w")] * words + _MODEL_BYTES
 
 
+def heap_option(heap: str) -> tuple[str, str]:
+    """Return the interpreter's option for the heap of a board."""
+    return "-X", f"heapsize={real_heap(heap)}"
+
+
 def ticks_at_start(name: str) -> int:
     """Return what the ticks of a board of this name begin with: for half of all names 1 to 8 s before their wrap.
 

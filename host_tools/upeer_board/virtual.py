@@ -45,7 +45,7 @@ class Settings:
     chip's model takes is added to it.
 
     `datagram_queue` 0 leaves the host's socket buffers as they are; `ticks` is what ticks_ms says at power-on, None for
-    what the folder's name gives (see chip.py); `netns` needs root.
+    what the folder's name gives; `chip_timing` makes modules and waits as slow as the chip's; `netns` needs root.
     """
 
     heap: str = "200K"
@@ -54,6 +54,7 @@ class Settings:
     bind: str = ""
     datagram_queue: int = chip.DATAGRAM_QUEUE
     ticks: int | None = None
+    chip_timing: bool = False
     netns: str | None = None
     env: dict[str, str] = field(default_factory=dict)
     echo: Callable[[bytes], None] | None = None
@@ -222,7 +223,7 @@ class VirtualBoard:
         bind = self.settings.bind
         optional = {"UPEER_BIND": bind, "UPEER_IP": bind or self._address(), "UPEER_RAW": "1" if self._raw else ""}
         optional["UPEER_QUEUE"] = str(self.settings.datagram_queue)
-        optional["UPEER_PROMPT"] = "1" if cause == "prompt" else ""
+        optional |= {"UPEER_CHIP_TIMING": "1" * self.settings.chip_timing, "UPEER_PROMPT": "1" * (cause == "prompt")}
         base = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         own |= self._clock.environment()
         return base | {name: value for name, value in optional.items() if value} | own | self.settings.env
@@ -241,8 +242,7 @@ class VirtualBoard:
     def _spawn(self, cause: str) -> None:
         """Start the interpreter on a terminal of its own, from a fork that runs nothing but exec."""
         prefix = ["ip", "netns", "exec", self.settings.netns] if self.settings.netns else []
-        heap = f"heapsize={chip.real_heap(self.settings.heap)}"
-        command = [*prefix, str(self._program), "-X", heap, "-i", str(SHIMS / "start.py")]
+        command = [*prefix, str(self._program), *chip.heap_option(self.settings.heap), "-i", str(SHIMS / "start.py")]
         master, slave = pty.openpty()
         os.set_blocking(master, False)
         terminal.set_modes(slave)

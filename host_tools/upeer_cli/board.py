@@ -192,6 +192,7 @@ def _describe_board(row: dict[str, Any]) -> str:
     "--queue", type=click.IntRange(0, 64), default=6, help="Datagrams that wait per UDP socket; 0: any number."
 )
 @click.option("--netns", default="", metavar="NAME", help="Network namespace to run in (root).")
+@click.option("--chip-timing", is_flag=True, help="Load modules, wait and collect garbage as slowly as a chip.")
 @json_option
 def run(
     folder: Path,
@@ -204,6 +205,7 @@ def run(
     bind: str,
     queue: int,
     netns: str,
+    chip_timing: bool,
     json_mode: bool,
 ) -> None:
     """Boot the image in FOLDER under the MicroPython unix port, as a serial port that mpremote takes for a chip.
@@ -218,16 +220,14 @@ def run(
     off = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: off.set())
+    settings = {"netns": netns, "link": link, "bind": bind, "datagram_queue": queue, "name": name}
     running = VirtualBoard.start(
         folder,
         heap=heap or boards.load_board("UNIX").heap,
-        netns=netns,
         licence=record,
-        link=link,
-        bind=bind,
-        datagram_queue=queue,
-        name=name,
+        chip_timing=chip_timing,
         echo=None if json_mode else _show,
+        **settings,
     )
     try:
         _announce(running, json_mode)

@@ -1,8 +1,11 @@
 """The rest of the module `machine`: clock and RTC memory, pins, light sleep. Loaded when somebody asks."""
 
+import sys
 import time
 
 import _host
+
+_hz = 160000000
 
 
 def lightsleep(time_ms=0):
@@ -13,8 +16,15 @@ def idle():
     time.sleep_ms(1)
 
 
-def freq(hz=160000000):
-    return hz
+def freq(hz=None):
+    global _hz
+    if hz is None:
+        return _hz
+    if hz not in (20000000, 40000000, 80000000, 160000000, 240000000):
+        raise ValueError("frequency must be 20MHz, 40MHz, 80Mhz, 160MHz or 240MHz")
+    _hz = hz
+    if "_timing" in sys.modules:
+        sys.modules["_timing"].mhz = hz // 1000000
 
 
 def disable_irq():

@@ -13,6 +13,8 @@ _host.folder = vfs.VfsPosix(_folder)
 _host.path = _folder
 for _name in ("time", "_heap", "esp32", "machine", "socket", "network", "_terminal", "_boot"):
     __import__(_name)
+if os.getenv("UPEER_CHIP_TIMING"):
+    __import__("_timing").start()
 vfs.umount("/.shims")
 vfs.umount("/")
 sys.path[:] = ["", ".frozen", "/lib"]
