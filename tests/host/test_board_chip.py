@@ -76,7 +76,7 @@ def timed(tmp_path, monkeypatch):
     return run
 
 
-# Slept for, so at least that long on any machine; tests/device/mpy/test_chip_timing.py has the rest, on a clock of its own.
+# Slept for, so at least that long anywhere; tests/device/mpy/test_chip_timing.py has the rest, on its own clock.
 _LOADS = """
 import time, machine, gc
 def took(what, hz):
