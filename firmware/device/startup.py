@@ -10,7 +10,7 @@ from device.loader import drop_group, forget, load_group
 from upeer.base.compat import const
 
 _FILES = "/files"
-_CHANNEL_CREDIT = const(128)  # what a client may send on a channel before that is in use
+_CHANNEL_CREDIT = const(64)  # what a client may send on a channel before that is in use
 
 
 def load() -> tuple:
@@ -48,7 +48,7 @@ def limits() -> tuple:
     try:
         import board
     except ImportError:
-        return (2, 7488, _CHANNEL_CREDIT), None
+        return (2, 8424, _CHANNEL_CREDIT), None
     figures[0] = min(board.HEAP_LIMIT, gc.mem_alloc() + gc.mem_free())
     found = (board.MAX_SESSIONS, board.SESSION_BUFFER, _CHANNEL_CREDIT), board.CLOCK
     forget("board")

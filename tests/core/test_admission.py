@@ -9,18 +9,18 @@ from upeer.handshake import invite
 
 
 def test_sessions_of_a_small_device_share_its_memory():
-    world = World((2, 7488, 128, 1200, 30, 6))
+    world = World((2, 8424, 64, 1200, 30, 6))
     ours, theirs = world.connect()
-    assert (theirs.data_window, theirs.pool.share, ours._peer_limit) == (7488, 13, 7488)
+    assert (theirs.data_window, theirs.pool.share, ours._peer_limit) == (8424, 10, 8424)
     second, other = world.connect()
-    assert [(session.data_window, session.pool.share) for session in (theirs, other)] == [(3744, 6)] * 2
-    assert (second._peer_limit, other.data_limit, theirs.data_limit) == (3744, 3744, 7488)  # a promise is kept
+    assert [(session.data_window, session.pool.share) for session in (theirs, other)] == [(4212, 5)] * 2
+    assert (second._peer_limit, other.data_limit, theirs.data_limit) == (4212, 4212, 8424)  # a promise is kept
     assert theirs.pool.block_size == other.pool.block_size and theirs.pool.free is other.pool.free
     world.run()
     second.close()
     world.run(3000)
     events(world.device)
-    assert (theirs.data_window, theirs.pool.share, theirs.pool.left) == (7488, 13, 13)
+    assert (theirs.data_window, theirs.pool.share, theirs.pool.left) == (8424, 10, 10)
 
 
 def test_session_that_does_not_fit_is_refused_before_it_is_made():
@@ -34,7 +34,7 @@ def test_session_that_does_not_fit_is_refused_before_it_is_made():
 
 
 def test_channel_that_does_not_fit_is_reset_and_the_session_lives():
-    world = World((2, 7488, 128, 1200, 30, 6))
+    world = World((2, 8424, 64, 1200, 30, 6))
     ours, theirs = world.connect()
     theirs.admit = lambda size: size < 100
     stream = ours.stream(3)

@@ -10,7 +10,7 @@ from upeer.session.paths import HOST, SRFLX, Paths
 from upeer.session.session import EVENT_CLOSED, Session
 
 KEYS = (b"\x11" * 32, b"\x22" * 32)
-DEVICE = (7488, 128, 1200, 60, 6)
+DEVICE = (8424, 64, 1200, 60, 6)
 CLIENT = (1 << 20, 1 << 19, 1200, 60, 0)
 SIZE = 256 * 1024
 SEEDS = 200

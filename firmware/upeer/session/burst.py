@@ -3,7 +3,7 @@
 from upeer.base.clock import ticks_add, ticks_diff
 from upeer.base.compat import const
 
-_TICK_MS = const(10)  # of the peer's RTOS: in one it takes what waits for it
+_TAKES_MS = const(20)  # two ticks of the peer's RTOS: in that time it takes one at least
 
 
 class BurstLimit:
@@ -16,13 +16,13 @@ class BurstLimit:
         self._written = now
 
     def has_room(self, number: int, now: int) -> bool:
-        """Return whether packet `number` may go out: a packet sent late enough came through, or time passed."""
+        """Return whether packet `number` may go out: one sent late enough came through, or time passed."""
+        taken = ticks_diff(now, self._written) // _TAKES_MS
+        if taken > 0:
+            self._first = min(self._first + taken, number)
         if number - self._first >= self._size:
-            ends = ticks_add(self._written, _TICK_MS)
-            if ticks_diff(ends, now) > 0:
-                self.ends = ends
-                return False
-            self._first = number
+            self.ends = ticks_add(self._written, _TAKES_MS)
+            return False
         self.ends = None
         return True
 

@@ -2,14 +2,15 @@
 
 Bytes come in as far as flow control allowed them: at most `window`. A channel's last block may reach beyond the data
 in it, so it is a whole one for two channels at a time only, and for others as small as its data: what is held never
-exceeds the window and two blocks. Bytes go out from as many blocks again, of which each busy channel gets its share,
-one at least: if need be one for each of the eight beyond that number.
+exceeds the window and two blocks. Bytes go out from ten thirteenths as much, of which each busy channel gets its share,
+one block at least: if need be one for each of the eight beyond that number.
 Called by `stream` and `receiving`.
 """
 
 from upeer.base.compat import const
 
-_BLOCKS = const(13)  # of one direction: with a window of 7488 bytes a packet fills two of 576
+_BLOCKS = const(13)  # of a window: in one of 8424 bytes a packet fills two of 648
+_SENT_BLOCKS = const(10)  # for bytes that go out, from a window's size
 _LARGEST = const(65536)
 _SMALLEST = const(64)
 _FREE = const(6)  # blocks that are kept for the next ones: so many come and go between two acknowledgements
@@ -22,11 +23,12 @@ class Pool:
         self.block_size = min(max(window // _BLOCKS, _SMALLEST), _LARGEST)
         self.free = []
         self.tails = []  # receive buffers whose last block is a whole one
-        self.share = self.left = max(window // self.block_size, 1)  # blocks for bytes that go out: all, those not taken
+        self.share = self.left = 0  # blocks for bytes that go out: all, those not taken
+        self.resize(window)
 
     def resize(self, window: int) -> None:
         """Let bytes that go out have a window of another size from now on; what is taken stays."""
-        share = max(window // self.block_size, 1)
+        share = max(window * _SENT_BLOCKS // (_BLOCKS * self.block_size), 1)
         self.left += share - self.share
         self.share = share
 

@@ -8,7 +8,7 @@ import sys
 from upeer.session.session import Session
 
 _KEYS = (b"\x01" * 32, b"\x02" * 32)
-_LIMITS = (7488, 128, 1200, 30, 0)
+_LIMITS = (8424, 64, 1200, 30, 0)
 
 
 class OnePath:

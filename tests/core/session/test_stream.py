@@ -19,6 +19,7 @@ class Owner:
         self.posted = []
         self.streams = []
         self.pool = Pool(13 * 64)
+        self.pool.share = self.pool.left = 13
         self.pool.block_size = block_size
 
     def post(self, frame, delivered):
