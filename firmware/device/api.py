@@ -264,7 +264,7 @@ class Device:
             if agent.unanswered and ticks_diff(ticks_ms(), self._asked) > _ASK_AGAIN_MS:
                 await use_groups(("login",), self._find_masters)
             return
-        await use_groups(("login",), self._open_sockets, wlan.ifconfig()[0])
+        await use_groups(("storage", "login"), self._open_sockets, wlan.ifconfig()[0])
 
     def _join(self, wlan):
         from device.wifi import join

@@ -13,7 +13,7 @@ import esp32
 from upeer.base.compat import const
 
 CHIP_LIMIT = const(114688)  # two steps of the GC heap
-_RESERVE = const(20480)  # of ESP-IDF's heap: lwIP and Wi-Fi take their buffers from it
+RESERVE = const(20480)  # of ESP-IDF's heap: lwIP and Wi-Fi take their buffers from it
 _GARBAGE = const(4096)  # what may be allocated between two collections
 _LEAST_THRESHOLD = const(8192)
 _MOST_THRESHOLD = const(16384)
@@ -42,15 +42,6 @@ def reserve(column: int = 1) -> int:
         return sum([row[column] for row in esp32.idf_heap_info(esp32.HEAP_DATA)])
     except AttributeError:
         return _NO_LIMIT  # a board that cannot tell
-
-
-def fits(size: int) -> bool:
-    """Tell whether `size` bytes more may be allocated. Garbage is collected before the answer is no."""
-    if reserve() < _RESERVE:
-        return False
-    if free_bytes() < size:
-        collect()
-    return free_bytes() >= size
 
 
 def collect() -> None:

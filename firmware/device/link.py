@@ -16,7 +16,12 @@ _MAX_CANDIDATES = 4
 
 
 async def open_sockets(agent, own_ip: str, masters: list) -> None:
-    """Open the sockets and log in, or do so anew: the address is another one, or the network was away."""
+    """Open the sockets and log in, or do so anew: the address is another one, or the network was away.
+
+    Needs group "storage" as well: numbers of login epochs are reserved before a server waits for one.
+    """
+    agent.identity.next_epoch()
+    await asyncio.sleep_ms(0)
     agent.own_ip = own_ip
     agent.cancel_reading()
     if agent.udp is None:

@@ -11,37 +11,38 @@ usual.
 import asyncio
 import sys
 
-from device.heap import collect, figures, fits, free_bytes
+from device.heap import RESERVE, collect, figures, free_bytes, reserve
 from upeer.base.clock import ticks_add, ticks_diff, ticks_ms
 from upeer.base.compat import const
 
+# A module stands behind those that it imports, so that each is loaded in a turn of its own.
 TRANSIENT: "dict[str, tuple[str, ...]]" = {
     # read the licence, once after a start
-    "start": ("device.startup", "device.fctry", "upeer.signalling.initstring"),
+    "start": ("device.fctry", "upeer.signalling.initstring", "device.startup"),
     # join the network, log in at masters and p2p servers
     "login": (
         "device.wifi",
-        "device.link",
-        "upeer.signalling.enrol",
-        "upeer.signalling.login",
         "upeer.signalling.question",
+        "upeer.signalling.login",
+        "upeer.signalling.enrol",
+        "device.link",
     ),
     # read and write what is kept in NVS
-    "storage": ("device.memory", "device.store"),
+    "storage": ("device.store", "device.memory"),
     # find a paired client, change the pairs, make their lookup tokens
-    "pairs": ("device.pairing", "upeer.handshake.pairs", "upeer.handshake.invite"),
+    "pairs": ("upeer.handshake.invite", "upeer.handshake.pairs", "device.pairing"),
     # answer an invite
     "handshake": (
-        "device.invites",
-        "upeer.handshake.answer",
-        "upeer.handshake.messages",
-        "upeer.handshake.lan",
         "upeer.crypto.noise",
+        "upeer.handshake.messages",
+        "upeer.handshake.answer",
+        "upeer.handshake.lan",
+        "device.invites",
     ),
     # multiply on the curve: a shared secret, or the key pair of the next handshake
-    "ecdh": ("device.curve", "upeer.crypto.x25519"),
+    "ecdh": ("upeer.crypto.x25519", "device.curve"),
     # answer a built-in command
-    "command": ("device.commands", "upeer.session.stats"),
+    "command": ("upeer.session.stats", "device.commands"),
     # the built-in services
     "echo": ("device.services.echo",),
     "files": ("device.services.files",),
@@ -166,21 +167,25 @@ def drop_all() -> None:
 def admit(size: int) -> bool:
     """Tell whether an act that allocates `size` bytes may begin: a session, a channel. Refusals are counted.
 
-    Transient modules that no task uses make room for it.
+    Garbage and transient modules that no task uses make room for it.
     """
-    if fits(size):
-        return True
-    drop_all()
-    if fits(size):
-        return True
+    if reserve() >= RESERVE:
+        if free_bytes() >= size:
+            return True
+        drop_all()
+        if free_bytes() >= size:
+            return True
     figures[2] += 1
     return False
 
 
 def _make_room(group: str) -> None:
     collect()
-    for victim in plan(group, list(_until), _users, free_bytes()) or ():
+    victims = plan(group, list(_until), _users, free_bytes())
+    for victim in victims or ():
         drop_group(victim)
+    if victims:
+        collect()
     if not admit(COST[group]):
         raise MemoryError("no room for " + group)
 
