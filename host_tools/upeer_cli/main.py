@@ -40,6 +40,7 @@ COMMANDS = {
     "put": ("upeer_cli.client:put", "Copy a file to a device."),
     "ls": ("upeer_cli.client:ls", "List a device's files."),
     "ping": ("upeer_cli.client:ping", "Measure the way to a device."),
+    "info": ("upeer_cli.client_info:info", "Show a device's servers, sessions and memory."),
     "netcheck": ("upeer_cli.client:netcheck", "Show this network's NAT class and which masters answer."),
     "devices": ("upeer_cli.client:devices", "List the devices paired with this client."),
     "version": ("upeer_cli.main:version_command", "Show the version of the host tools."),

@@ -9,7 +9,7 @@ import pytest
 from client_lab import Lab
 from office_tools import upeer, upeer_json
 
-from upeer_cli import exit_codes
+from upeer_cli import client_info, exit_codes
 from upeer_client import errors
 
 CONTENT = b"one\ntwo\n" * 20_000
@@ -163,3 +163,16 @@ def test_every_error_is_documented(project_root):
     text = (project_root / "docs/errors.md").read_text()
     rows = re.findall(r"^\| (\w+) \| (\d+) \| (\d+) \|", text, re.MULTILINE)
     assert rows == [(error.__name__, str(error.code), str(error.exit_code)) for error in errors.ALL]
+
+
+def test_info(lab):
+    assert upeer_json("info", lab.did, *lab.options)["did"] == lab.did
+    assert f"{lab.did}, up for" in upeer("info", "lamp", *lab.options)
+
+
+def test_info_tells_of_the_memory():
+    memory = {"live": 86016, "limit": 114688, "peak": 96000, "reserve": 40960, "reserve_least": 30720, "refused": 2}
+    assert client_info.lines({"did": "D", "memory": memory, "faults": ["torn"]})[-2:] == [
+        "memory: 84 of 112 KB in use, at most 93; 40 KB left for Wi-Fi, at least 30; 2 requests refused for want of it",
+        "fault: torn",
+    ]
