@@ -78,6 +78,8 @@ TABLE = (
     Figure("chip_rate_in", "chip", "one channel to the device", "kbit/s", False, 1000, None, CHIP, 340),
     Figure("chip_rate_out", "chip", "one channel from the device", "kbit/s", False, 1000, None, CHIP, 340),
     Figure("chip_mailbox_lost", "chip", "datagrams lost at a full mailbox", "", True),
+    Figure("heap_peak", "reserve", "most allocated, garbage included, two busy sessions", "KB", True, 112),
+    Figure("reserve_least", "reserve", "least free of ESP-IDF's heap meanwhile", "KB", False, 20, None, CHIP, 5),
     *_flash_figures(),
     Figure("heap_smallest", "heap", "smallest -X heapsize: 3 masters, session, 64 KiB echoed", "KiB", True, 146),
     Figure("heartbeats", "heartbeat", "heartbeats per CPU second", "/s", False, 90_000, None, "asyncio echo"),
