@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -98,11 +99,16 @@ def _recipe():
     return make_recipe(Path(made.name), "ESP32_GENERIC")
 
 
+def for_unix_port(board):
+    """Return a chip's board whose heap limit is on the scale of the unix port, which boots it here."""
+    return replace(board, limits=board.limits | {"heap_limit": boards.load_board("UNIX").limits["heap_limit"]})
+
+
 def make_recipe(folder, board_name, micropython=None):
     """Write a recipe whose application is an image that was built; return (path, pin)."""
     board = boards.load_board(board_name)
     path, _ = line.write_recipe(folder, board_name=board.name, micropython=micropython)
-    image.build(board, folder / "image", image.Options(app=folder / "app"))
+    image.build(board if micropython else for_unix_port(board), folder / "image", image.Options(app=folder / "app"))
     built = line.sha256((folder / "image" / "image.json").read_bytes())
     fields = f'image = "image"\nsha256 = "{built}"\n'
     text = re.sub(r'source = "app"\nsha256 = ".*"\n', fields, path.read_text())

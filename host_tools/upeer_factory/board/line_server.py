@@ -5,6 +5,8 @@
         line.check(answer's row "loop")
 It lives as long as the board's test, knows that board's licence only, and is of no platform; the board stores nothing
 of it. The pair key is made of the licence key and the nonce, as the board makes it (firmware/device/loop.py).
+A busy station is slow, and that is no fault of the board: the client begins sessions until a stream came back whole,
+and no time ends that before the board's own patience does.
 """
 
 import asyncio
@@ -22,7 +24,7 @@ from upeer.base.clock import ticks_ms
 from upeer.crypto.aead import derive
 from upeer.crypto.x25519 import public_key
 from upeer.signalling.login import login_key
-from upeer_client import Client, ClientError, Config, Connection, Pair
+from upeer_client import Client, ClientError, Config, Pair
 from upeer_client.config import Master
 from upeer_factory.errors import LINE_SERVER, FactoryError
 from upeer_factory.pool.pool import Reserved
@@ -35,9 +37,11 @@ PORTS = 64
 _MASTER = 1
 _SIZE = 16384
 _BLOCK = 1024
-_CONNECT_S = 35.0
 _ATTEMPT_S = 10.0
-_STREAM_S = 30.0
+_SLOWEST_ATTEMPT_S = 40.0
+_SILENCE_S = 10.0  # of a stream
+_GOODBYE_S = 30.0
+WHOLE = "whole"
 _TICK_S = 0.02
 _AGAIN_S = 0.2
 
@@ -126,34 +130,44 @@ class LineServer:
             pump.stop()
 
     async def _reach(self, node: Node) -> None:
-        """Hold a session with the board, which has logged in."""
-        self._failure = "the session did not come about"
+        """Hold a session with the board, which has logged in; another one for as long as none went well."""
         host, port = self.address
         master = Master(_MASTER, host, port, public_key(self._private))
         config = Config(self._licence.record["key_id"], self._licence.record["p2p_key"], (master,))
+        attempt_s = _ATTEMPT_S
+        while self._failure:
+            try:
+                async with Client(config) as client:
+                    await self._hold_session(node, client, attempt_s)
+            except (ClientError, OSError):
+                await asyncio.sleep(_AGAIN_S)  # it has just logged in: its lookup tokens may come a moment later
+            attempt_s = min(2 * attempt_s, _SLOWEST_ATTEMPT_S)
+
+    async def _hold_session(self, node: Node, client: Client, attempt_s: float) -> None:
+        self._failure = "the session did not come about"
         pair = Pair(self._licence.did, CLIENT_ID, self._key, "owner")
-        async with Client(config) as client:
-            connection = await _connect(client, pair)
+        async with await client.connect_pair(pair, "direct", attempt_s) as connection:
             self._failure = "the stream did not come back whole"
-            async with asyncio.timeout(_STREAM_S), connection:
-                await self._stream(connection.channel(0))
-            if node.p2p is None or not node.p2p.answers:
-                self._failure = "the board was reached, but not through the server"
+            if await self._stream(connection.channel(0)) == self._data:
+                reached = node.p2p is not None and node.p2p.answers
+                self._failure = "" if reached else "the board was reached, but not through the server"
+                await connection.close(reason=WHOLE, timeout=_GOODBYE_S)
 
-    async def _stream(self, channel: Any) -> None:
-        """Send the data, and compare what comes back."""
+    async def _stream(self, channel: Any) -> bytes:
+        """Send the data, and return what comes back; TimeoutError once nothing comes any more."""
         came = bytearray()
-
-        async def collect() -> None:
-            while part := await channel.read(_BLOCK):
-                came.extend(part)
-
-        reader = asyncio.create_task(collect())
-        await channel.write(self._data)
-        channel.close()
-        await reader
-        if bytes(came) == self._data:
-            self._failure = ""
+        writer = asyncio.create_task(channel.write(self._data))
+        writer.add_done_callback(lambda task: task.cancelled() or task.exception() or channel.close())
+        try:
+            while True:
+                async with asyncio.timeout(_SILENCE_S):
+                    part = await channel.read(_BLOCK)
+                if not part:
+                    return bytes(came)
+                came += part
+        finally:
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
 
     def _node_config(self) -> NodeConfig:
         record = self._licence.record
@@ -167,18 +181,6 @@ class LineServer:
 def _has_board(node: Node) -> bool:
     """Tell whether the board is logged in at both servers."""
     return all(role is not None and role.online() for role in (node.master, node.p2p))
-
-
-async def _connect(client: Client, pair: Pair) -> Connection:
-    """Reach the board, if need be again: it has just logged in, and its lookup tokens may come a moment later."""
-    end = time.monotonic() + _CONNECT_S
-    while True:
-        try:
-            return await client.connect_pair(pair, "direct", _ATTEMPT_S)
-        except ClientError:
-            if time.monotonic() > end:
-                raise
-        await asyncio.sleep(_AGAIN_S)
 
 
 class _OneBoard:

@@ -27,7 +27,7 @@ _BOOT_S = 30.0
 _BOOT_PAUSE_S = 0.25
 _AGAIN_PAUSE_S = 0.5
 _TIME_OUT_S = 30
-_SELFTEST_S = 90
+_SELFTEST_S = 240  # a board waits for a slow station for three minutes (firmware/device/loop.py)
 _ANSWER = "upeer-answer "
 _BUSY = ("failed to access", "in use by another", "could not enter raw repl", "could not open port", "could not exec")
 

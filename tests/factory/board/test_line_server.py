@@ -1,13 +1,16 @@
 """The self-test's session through the line's own server: real MicroPython logs in, is invited, and echoes."""
 
+import asyncio
 import hashlib
 import socket
+import time
 
 import pytest
 from board_images import RECORD
 from factory_lab import FileBoard, mac_of, make_factory
 from office_tools import upeer
 
+import upeer_client
 from upeer_board import image
 from upeer_board.boards import load_board
 from upeer_board.virtual import VirtualBoard
@@ -137,3 +140,75 @@ def test_addresses_that_are_none(text):
 
 def test_addresses():
     assert (Place.parse("192.0.2.1"), Place.parse("192.0.2.1:7000")) == (Place("192.0.2.1"), Place("192.0.2.1", 7000))
+
+
+def test_station_that_stands_still_before_its_goodbye_gets_the_board_to_pass(target, mac, monkeypatch):
+    """The board has sent all and cannot know that it came: it waits until the station says so."""
+    real = LineServer._stream
+
+    async def stream(self, channel):
+        read = channel.read
+
+        async def read_slowly(size):
+            part = await read(size)
+            if not part:
+                time.sleep(4)  # nothing of the station runs, neither client nor server
+            return part
+
+        channel.read = read_slowly
+        return await real(self, channel)
+
+    monkeypatch.setattr(LineServer, "_stream", stream)
+    row, failure = _run(target, _licence(mac))
+    assert (failure, row[0]) == ("", True)
+
+
+def test_stream_that_stands_still_is_begun_again(target, mac, monkeypatch):
+    monkeypatch.setattr(line_server, "_SILENCE_S", 0.5)
+    calls = []
+    real = LineServer._stream
+
+    async def stream(self, channel):
+        calls.append(channel)
+        if len(calls) == 1:
+            await asyncio.sleep(0)
+            raise TimeoutError
+        return await real(self, channel)
+
+    monkeypatch.setattr(LineServer, "_stream", stream)
+    row, failure = _run(target, _licence(mac))
+    assert (failure, row[0], len(calls)) == ("", True, 2)
+
+
+def test_call_that_fails_is_made_again_until_the_board_is_reached(target, mac, monkeypatch):
+    """However long the station takes for it: the board's patience begins anew with each thing that goes on."""
+    real = upeer_client.Client.connect_pair
+    times = []
+
+    async def connect_pair(self, pair, mode, timeout):
+        times.append(timeout)
+        if len(times) < 4:
+            raise upeer_client.errors.CannotReach("lost on the way")
+        return await real(self, pair, mode, timeout)
+
+    monkeypatch.setattr(upeer_client.Client, "connect_pair", connect_pair)
+    row, failure = _run(target, _licence(mac))
+    assert (failure, row[0], times) == ("", True, [10, 20, 40, 40])
+
+
+def test_station_may_be_slow_at_each_step(target, mac, monkeypatch):
+    """The board's patience is for a time in which nothing goes on: two steps of 5 s are more than 8 s, and pass."""
+    real_call, real_stream = upeer_client.Client.connect_pair, LineServer._stream
+
+    async def connect_pair(self, pair, mode, timeout):
+        await asyncio.sleep(5)
+        return await real_call(self, pair, mode, timeout)
+
+    async def stream(self, channel):
+        await asyncio.sleep(5)
+        return await real_stream(self, channel)
+
+    monkeypatch.setattr(upeer_client.Client, "connect_pair", connect_pair)
+    monkeypatch.setattr(LineServer, "_stream", stream)
+    row, failure = _run(target, _licence(mac), loop_s=8)
+    assert (failure, row[0]) == ("", True)

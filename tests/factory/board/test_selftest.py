@@ -68,7 +68,7 @@ def test_deaf_antenna_is_found(board, target):
 
 def test_bad_entropy_clock_and_flash_are_found(target):
     script = """
-import device.selftest as s, json, time
+import device.checks as s, device.selftest, json, time
 s.random_bytes = lambda size: b"A" * size
 real = time.ticks_us
 class Bad:
@@ -82,7 +82,7 @@ class File:
     def write(self, data): pass
     def read(self, size): return bytes(size)
 s.open = lambda *a: File()
-print("upeer-answer", s.run(bytes(32), {"skip": ["ram", "wifi"]}))
+print("upeer-answer", device.selftest.run(bytes(32), {"skip": ["ram", "wifi"]}))
 """
     result = json.loads(target._ask(script)["result"])
     assert {name: result[name][0] for name in ("rng", "clock", "flash")} == dict.fromkeys(
@@ -101,5 +101,5 @@ def test_prove_wants_a_whole_nonce(target):
 def test_nothing_of_it_stays_loaded(board, target):
     """A board that runs its agent has neither module in RAM."""
     output = _mpremote(target.repl, ["run", "/dev/stdin"], "import sys\nprint([n for n in sys.modules])")
-    assert "device.prove" not in output and "device.selftest" not in output
+    assert not any(name in output for name in ("device.prove", "device.selftest", "device.checks"))
     assert KEY.hex() not in board.output

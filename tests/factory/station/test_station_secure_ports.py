@@ -12,7 +12,7 @@ import secret_search
 import secure
 import station_lab
 from secure_board import SecureBoard
-from station_lab import StationLab, make_recipe
+from station_lab import StationLab, for_unix_port, make_recipe
 
 from upeer_board import boards, image
 from upeer_factory.efuses import plan as security
@@ -33,7 +33,7 @@ def recipe(tmp_path_factory):
     folder = tmp_path_factory.mktemp("recipe")
     board = boards.load_board("ESP32_GENERIC")
     path, _ = secure.write_recipe(folder, board.name, secure.make_key(folder), ALL)
-    image.build(board, folder / "image", image.Options(app=folder / "app"))
+    image.build(for_unix_port(board), folder / "image", image.Options(app=folder / "app"))
     built = line.sha256((folder / "image" / "image.json").read_bytes())
     text = re.sub(r'source = "app"\nsha256 = ".*"\n', f'image = "image"\nsha256 = "{built}"\n', path.read_text())
     path.write_text(text)
