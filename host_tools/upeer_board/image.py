@@ -6,11 +6,10 @@ there: on the virtual board always, on a chip with a stock MicroPython file. fla
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -19,7 +18,7 @@ from typing import Any
 
 from littlefs import LittleFS, LittleFSError
 
-from upeer_board import bundle, esp_image, fctry, frozen, mpy, names, partitions, shorten
+from upeer_board import esp_image, fctry, frozen, linker, mpy, names, partitions
 from upeer_board.boards import Board, board_module, project_root
 
 BLOCK = 4096
@@ -74,8 +73,8 @@ def build(board: Board, out: Path, options: Options | None = None) -> dict[str, 
     else:
         (out / "flash.bin").unlink(missing_ok=True)
     write_file(out / "image.json", (json.dumps(manifest, indent=2) + "\n").encode())
-    names = {} if options.frozen else shipped_sources(board.exclude)[1]
-    write_file(out / "names.json", (json.dumps(names, indent=1) + "\n").encode())
+    described = {} if options.frozen else shipped_sources(board.exclude).names
+    write_file(out / "names.json", (json.dumps(described, indent=1) + "\n").encode())
     return manifest
 
 
@@ -141,7 +140,7 @@ def firmware_files(board: Board, app: Path | None = None, is_frozen: bool = Fals
 def _library(board: Board) -> dict[str, bytes]:
     """Return the compiled firmware by its paths below /lib, and what the board's data make: the module `board`."""
     files = {}
-    for inside, text in shipped_sources(board.exclude)[0].items():
+    for inside, text in shipped_sources(board.exclude).files.items():
         files[f"lib/{inside[:-3]}.mpy"] = mpy.compile_text(text, inside, board.mpy_march)
     files["lib/board.mpy"] = mpy.compile_text(board_module(board), "board.py")
     loader = firmware_sources(board.exclude).get("device/loader.py", "")
@@ -161,8 +160,8 @@ def firmware_sources(exclude: Collection[str] = ()) -> dict[str, str]:
     return sources
 
 
-def shipped_sources(exclude: Collection[str] = ()) -> tuple[Mapping[str, str], shorten.Names]:
-    """Return the same as they are put into an image, shortened and bundled, and the names that they had.
+def shipped_sources(exclude: Collection[str] = ()) -> linker.Linked:
+    """Return the same as they are put into an image, linked, and what their names stand for.
 
     What was made of the same sources before, in this process, is returned again: change nothing in it.
     """
@@ -170,17 +169,8 @@ def shipped_sources(exclude: Collection[str] = ()) -> tuple[Mapping[str, str], s
 
 
 @lru_cache(maxsize=4)
-def _shipped(sources: tuple[tuple[str, str], ...]) -> tuple[Mapping[str, str], shorten.Names]:
-    trees = {path: _parse(path, source) for path, source in sources}
-    names = shorten.shorten(trees, bundle.STEADY)
-    return {path: ast.unparse(ast.fix_missing_locations(tree)) for path, tree in bundle.bundle(trees).items()}, names
-
-
-def _parse(path: str, source: str) -> ast.Module:
-    try:
-        return ast.parse(source)
-    except SyntaxError as error:
-        raise ValueError(f"{Path(path).name}: SyntaxError: {error.msg}, line {error.lineno}") from None
+def _shipped(sources: tuple[tuple[str, str], ...]) -> linker.Linked:
+    return linker.link(dict(sources))
 
 
 def littlefs_image(files: dict[str, bytes], size: int) -> bytes:

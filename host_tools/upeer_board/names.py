@@ -15,7 +15,8 @@ _HEADER_SIZE = 4  # of a .mpy: "M", version, flags, bits of small integers; then
 
 def source(files: Mapping[str, bytes], loader: str) -> str:
     """Return the source of that module; `files` are an image's, `loader` the source of the loader with its table."""
-    modules = [name for group in _transient(loader).values() for name in group]
+    table = _transient(loader)
+    modules = [f"device.{group}" for group in table] + [name for group in table.values() for name in group]
     paths = [f"lib/{name.replace('.', '/')}.mpy" for name in modules]
     names = {name for path in paths if path in files for name in _names(files[path])}
     lines = [f"    a.{name}" for name in sorted(names) if name.isidentifier()]

@@ -15,7 +15,7 @@ import pytest
 from board_images import TEXTS, small_project, stock_file
 from littlefs import LittleFS
 
-from upeer_board import boards, bundle, frozen, image, mpy
+from upeer_board import boards, frozen, image, linker, mpy
 from upeer_cli.main import run
 
 _RULES = Path(__file__).resolve().parents[2] / "typings" / "stubber" / "tools" / "manifestfile.py"
@@ -76,7 +76,7 @@ def test_board_freezes_what_its_image_ships(rules, port, name):
 @pytest.mark.parametrize("name", boards.list_boards())
 def test_frozen_modules_import_nothing_that_is_not_there(rules, port, name):
     found = _evaluate(rules, port, boards.load_board(name).folder / "manifest.py")
-    names = {bundle.module_name(target) for target in found}
+    names = {linker.module_name(target) for target in found}
     names |= {parent.as_posix().replace("/", ".") for target in found for parent in Path(target).parents}
     missing = set()
     for target, item in found.items():

@@ -54,12 +54,10 @@ def test_file_system_mounts_on_dirty_flash_and_holds_the_firmware(project, tmp_p
     assert len(vfs) < board.partitions["vfs"].size // 2
     files = _files(vfs, board.partitions["vfs"].size)
     assert set(files) == {
-        "boot.py", "main.py", "lib/board.mpy", "lib/device/core.mpy", "lib/device/fctry.mpy",
-        "lib/device/names.mpy", "lib/device/store.mpy",
-        "lib/upeer/__init__.mpy", "lib/upeer/base/__init__.mpy", "lib/upeer/base/compat.mpy",
-        "lib/upeer/base/errors.mpy", "lib/upeer/crypto/__init__.mpy", "lib/upeer/crypto/aead.mpy",
-    }  # fmt: skip
-    assert files["lib/device/store.mpy"][:2] == b"M\x06" and files["main.py"] == b"print('main runs')\n"
+        *("boot.py", "main.py", "lib/board.mpy"),
+        *("lib/device/core.mpy", "lib/device/names.mpy", "lib/upeer/base/errors.mpy"),
+    }
+    assert files["lib/device/core.mpy"][:2] == b"M\x06" and files["main.py"] == b"print('main runs')\n"
 
 
 def test_image_is_the_same_every_time(project, tmp_path):
@@ -79,8 +77,8 @@ def test_changed_source_is_compiled_and_an_unchanged_one_is_not(project, tmp_pat
         mpy.subprocess, "run", lambda argv, **rest: compiled.append(argv[3]) or run_program(argv, **rest)
     )
     after = image.firmware_files(load_board("UNIX"))
-    assert compiled == ["device/store.py"]
-    assert {name for name in after if after[name] != before[name]} == {"lib/device/store.mpy"}
+    assert compiled == ["device/core.py"]  # what store is a part of
+    assert {name for name in after if after[name] != before[name]} == {"lib/device/core.mpy"}
     (tmp_path / "mine.py").write_text("def f(:\n")
     with pytest.raises(ValueError, match=r"mine\.py: SyntaxError"):
         image.firmware_files(load_board("UNIX"), tmp_path)
@@ -94,6 +92,9 @@ def test_files_with_secrets_are_their_owners_alone(project, tmp_path):
 
 
 def test_board_exclude_and_application(project, tmp_path):
+    names = image.shipped_sources().names["files"]["device/core.py"]
+    without = image.shipped_sources(["device/store.py"]).names["files"]["device/core.py"]
+    before = image.firmware_files(load_board("UNIX"))
     path = project / "boards" / "UNIX" / "board.toml"
     path.write_text(path.read_text() + '\n[firmware]\nexclude = ["device/store.py"]\n')
     app = tmp_path / "app"
@@ -102,7 +103,9 @@ def test_board_exclude_and_application(project, tmp_path):
     (app / "mine.py").write_text("x = 1\n")
     (app / "data" / "page.html").write_text("hello")
     files = image.firmware_files(load_board("UNIX"), app)
-    assert "lib/device/store.mpy" not in files and files["main.py"] == b"import mine\n"
+    assert files["main.py"] == b"import mine\n"
+    assert len(files["lib/device/core.mpy"]) < len(before["lib/device/core.mpy"])
+    assert "device.store:Store" in names.values() and "device.store:Store" not in without.values()
     assert files["mine.mpy"][:1] == b"M" and files["data/page.html"] == b"hello"
 
 

@@ -5,17 +5,16 @@ what that frees is its cost. Every other module is measured when its names are k
 on a device, which loads each of them once at its start: what is left is what it takes while it is loaded.
 """
 
-import ast
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import mpy32
 
-from upeer_board import bundle, image
+from upeer_board import image, linker
 
 CHIP = mpy32.STUBS.with_name("chip")
-_CORE = bundle.module_name(bundle.CORE)
+_CORE = linker.CORE
 _STAND_INS = "import asyncio, cryptolib, esp32, hashlib, json, machine, network, os, random, socket, struct, time"
 _TOOLS = """
 import gc, json, micropython, sys
@@ -85,21 +84,9 @@ def measure(shipped: Mapping[str, bytes], folder: Path, left_out: Collection[str
 
 
 def long_names(parts: Mapping[str, int]) -> dict[str, int]:
-    """Return the parts under the names that stand in the source: the image builder shortens private ones."""
-    sources, short = image.firmware_sources(), image.shipped_sources()[1]
-    homes = {}
-    shared: dict[str, str] = {}
-    for path in bundle.STEADY:
-        shared |= short.get(path, {})
-        for node in ast.parse(sources[path]).body:
-            if isinstance(node, ast.ClassDef):
-                homes[node.name] = short.get(path, {})
-    found: dict[str, int] = {}
-    for name, size in parts.items():
-        owner, dot, member = name.rpartition(".")
-        long = homes.get(owner, {}).get(member, member) if dot else shared.get(name, name)
-        found[f"{owner}{dot}{long}"] = size
-    return found
+    """Return the parts under the names that stand in the source, not those of the image."""
+    names = image.shipped_sources().names["files"][_CORE.replace(".", "/") + ".py"]
+    return {names.get(name, name).partition(" ")[0].rpartition(":")[2]: size for name, size in parts.items()}
 
 
 def by_class(parts: Mapping[str, int]) -> dict[str, int]:

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import groups
 import mpy32
 
-from upeer_board import bundle, image, mpy
+from upeer_board import image, linker, mpy
 
 _CHIP = mpy32.STUBS.with_name("chip")
 _MODULE = 48  # the module object itself and its place in sys.modules
@@ -32,7 +32,7 @@ def measure(folder: Path, sources: Mapping[str, str] | None = None) -> dict[str,
         place.write_text(text)
         place.with_suffix(".mpy").write_bytes(mpy.compile_text(text, path))
         files |= {f"/src/{path}": place, f"/lib/{path[:-3]}.mpy": place.with_suffix(".mpy")}
-    names = {path: bundle.module_name(path) for path in sources if not path.endswith("__init__.py")}
+    names = {path: linker.module_name(path) for path in sources if not path.endswith("__init__.py")}
     steps = [("load", f"__import__({name!r})") for name in names.values()]
     for path, name in names.items():
         words = {"file": f"/src/{path}", "name": name}
@@ -49,7 +49,7 @@ def measure(folder: Path, sources: Mapping[str, str] | None = None) -> dict[str,
 
 def resident(sizes: dict[str, int]) -> int:
     """Return the bytes of what stays loaded in a logged-in device."""
-    return sum(sizes.get(path, 0) for path in bundle.STEADY)
+    return sum(sizes.get(path, 0) for path in linker.resident(image.firmware_sources()))
 
 
 def main() -> None:

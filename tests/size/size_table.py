@@ -16,7 +16,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import chip_ram
 import groups
 import mpy32
-import mpy_tools
 
 from upeer_board import boards, image
 
@@ -67,7 +66,8 @@ def faults(sizes: Table, table: Table) -> list[str]:
         lines += _growth(kind, rows, table.get(kind, {}))
     modules = sizes["mpy"]
     lines += [f"{name}: named in groups.py, but not there" for name in groups.PASSING if name not in modules]
-    lines += pinned_by_imports(modules)
+    shipped = image.shipped_sources().files
+    lines += pinned_by_imports({name: shipped.get(name, "") for name in modules})
     if loaded_size(modules) > groups.LOADED_LIMIT:
         lines.append(f"loaded: {loaded_size(modules)} bytes, over the limit of {groups.LOADED_LIMIT}")
     return lines
@@ -83,15 +83,13 @@ def _growth(kind: str, sizes: dict[str, int], table: dict[str, int]) -> list[str
     return lines + [f"{name}: recorded {_TITLES[kind]}, but not there" for name in table if name not in sizes]
 
 
-def pinned_by_imports(sizes: dict[str, int]) -> list[str]:
+def pinned_by_imports(sources: dict[str, str]) -> list[str]:
     """Return a line for every passing module that a loaded one imports at its top: it would never be dropped."""
     lines = []
-    for name in sizes:
-        source = mpy_tools.FIRMWARE / name
-        if name in groups.PASSING or not source.exists():
-            continue
-        for imported in sorted(_top_imports(source.read_text()) & set(groups.PASSING)):
-            lines.append(f"{imported}: {name} stays loaded and imports it at its top, so it stays too")
+    for name, source in sources.items():
+        if name not in groups.PASSING:
+            for imported in sorted(_top_imports(source) & set(groups.PASSING)):
+                lines.append(f"{imported}: {name} stays loaded and imports it at its top, so it stays too")
     return lines
 
 

@@ -102,7 +102,10 @@ class Registrar:
                 self._take_events(server, now)
         server = self.login_due(now)
         if server:
-            self._enrol().start(self, server, now)
+            self._before_enrol()
+            from upeer.signalling.enrol import start
+
+            start(self, server, now)
 
     def datagram_to_send(self, now: int):
         """Return the next datagram, for `send_address`; None when there is none."""
@@ -129,11 +132,11 @@ class Registrar:
             elif event[0] == "keys":
                 self.events.append(event)
             elif event[0] != "address":
-                self._enrol().on_event(self, server, event, now)
+                self._before_enrol()
+                from upeer.signalling.enrol import on_event
 
-    def _enrol(self):
+                on_event(self, server, event, now)
+
+    def _before_enrol(self) -> None:
         if self.before_enrol:
             self.before_enrol()
-        from upeer.signalling import enrol
-
-        return enrol

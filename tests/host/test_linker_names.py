@@ -1,0 +1,132 @@
+"""Names, reach and units of the linker: what is renamed, kept, left out, and where it is found in an image."""
+
+import pytest
+
+from upeer_board import image, linker
+from upeer_board.linker.known import ROM
+
+API = """
+from upeer.base.compat import const
+from upeer.work import Engine, LIMIT
+_SPAN = const(7)
+class Device:
+    def __init__(self, watchdog_s=0):
+        self.did = "x"
+        self._engine = Engine(self)
+    def start(self, when):
+        from upeer.seldom import act
+        return act(self._engine, limit=_SPAN + LIMIT)
+    def _unused(self):
+        return 1
+"""
+WORK = """
+from upeer.base.compat import MICROPYTHON, const
+LIMIT = const(5)
+class Engine:
+    def __init__(self, owner):
+        self.owner_of_it = owner
+        self.sent_bytes = 0
+    def move(self, amount):
+        self.sent_bytes += amount if MICROPYTHON else 9
+        return self.sent_bytes
+    def unused(self):
+        return LIMIT
+"""
+SELDOM = "def act(engine, limit):\n    for _ in range(2):\n        engine.move(limit)\n    return engine.move(1)\n"
+LOADER = 'TRANSIENT = {"act": ("upeer.seldom", "upeer.other"), "echo": ("device.services.echo",)}\n'
+SOURCES = {
+    "device/api.py": API + "from device.loader import TRANSIENT\nTABLE = [TRANSIENT]\n",
+    "device/loader.py": LOADER,
+    "upeer/__init__.py": "",
+    "upeer/work.py": WORK,
+    "upeer/seldom.py": SELDOM,
+    "upeer/other.py": "",
+    "upeer/connect.py": "def client():\n    pass\n",
+}
+
+
+@pytest.fixture(scope="module")
+def made():
+    return linker.link(SOURCES)
+
+
+def test_the_interface_keeps_its_names_and_parameters(made):
+    core = made.files["device/core.py"]
+    assert made.files["device/api.py"] == "from device.core import Device, TABLE"
+    assert "class Device" in core and "watchdog_s=0" in core and ".did = 'x'" in core and "def start(" in core
+
+
+def test_all_other_names_are_among_those_that_micropython_has(made):
+    core = made.files["device/core.py"]
+    assert not {"Engine", "owner_of_it", "sent_bytes", "LIMIT", "_SPAN", "self"} & set(core.replace(".", " ").split())
+    described = made.names["files"]["device/core.py"]
+    engine = next(name for name, what in described.items() if what == "upeer.work:Engine")
+    assert engine in ROM and f"class {engine}" in core
+    assert made.names["files"]["device/act.py"] and "sent_bytes" in str(made.names["attributes"])
+
+
+def test_what_nothing_reaches_is_left_out(made):
+    text = str(made.names)
+    assert "unused" not in text and "upeer.connect" not in text and "client" not in "".join(made.files.values())
+    assert set(made.files) == {"device/core.py", "device/act.py", "device/api.py", "device/loader.py"}
+
+
+def test_constants_stand_where_they_are_used(made):
+    assert "limit=7 + 5)" in made.files["device/core.py"]
+
+
+def test_a_group_of_transient_modules_is_one_file_and_its_table_names_it(made):
+    core = made.files["device/core.py"]
+    assert "from device.act import" in core and "'act': ('device.act',)" in core
+    assert "'echo': ('device.services.echo',)" in core
+
+
+def test_attributes_share_a_name_only_where_no_class_has_both():
+    source = SOURCES | {
+        "upeer/work.py": WORK + "class Second:\n    def __init__(self):\n        self.third_thing = 1\n",
+        "upeer/seldom.py": SELDOM.replace("range(2)", "range(Second().third_thing)")
+        + "from upeer.work import Second\n",
+    }
+    attributes = linker.link(source).names["attributes"]
+    home = {name: short for short, names in attributes.items() for name in names}
+    assert home["owner_of_it"] != home["sent_bytes"]
+    assert home["third_thing"] in (home["owner_of_it"], home["sent_bytes"])
+
+
+def test_a_name_of_micropythons_is_never_another_ones():
+    """What the program calls on MicroPython's own objects keeps its name, and none of ours gets it."""
+    source = SOURCES | {"upeer/seldom.py": SELDOM.replace("range(2)", "limit.popleft().isalpha().write(3)")}
+    made = linker.link(source)
+    given = set(made.names["attributes"]) | {name for rows in made.names["files"].values() for name in rows}
+    assert ".popleft().isalpha().write(3)" in made.files["device/act.py"]
+    assert not {"popleft", "isalpha", "write"} & given
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("upeer/seldom.py", "from upeer.work import Nothing\nx = Nothing\ndef act(): pass\n", "has no Nothing"),
+        ("upeer/seldom.py", "def act():\n    from upeer import work\n    return work\n", "used as a value"),
+        ("upeer/seldom.py", "from upeer import work\ndef act():\n    work.Engine = 1\n", "exchanges"),
+        ("upeer/work.py", WORK + "from upeer.late import x\n", "in a circle"),
+    ],
+)
+def test_what_cannot_be_linked_is_one_line(name, text, line):
+    source = SOURCES | {name: text, "upeer/late.py": "from upeer.work import Engine\nx = Engine\n"}
+    with pytest.raises(ValueError, match=line):
+        linker.link(source)
+
+
+def test_names_tell_what_a_traceback_means():
+    shipped = image.shipped_sources()
+    rows = shipped.names["files"]["device/core.py"]
+    found = [what for what in rows.values() if what.startswith("upeer.session.session:Session.receive_packet")]
+    assert len(found) == 1 or any("receive_packet" in what for what in rows.values())
+    assert all("  " not in what for what in rows.values())
+
+
+def test_every_resident_module_is_in_the_core_and_the_groups_are_files():
+    files = image.shipped_sources().files
+    assert {"device/core.py", "device/login.py", "device/handshake.py", "device/api.py"} <= set(files)
+    assert not [name for name in files if name.startswith("upeer/signalling")]
+    assert linker.resident(image.firmware_sources()).count("upeer/session/session.py") == 1
