@@ -12,11 +12,12 @@ from typing import Any
 
 from upeer_board.linker.fold import fold_constants, prepare
 from upeer_board.linker.inline import inline_calls
+from upeer_board.linker.known import BUILTIN
 from upeer_board.linker.lazy import name_lazy_imports
 from upeer_board.linker.loops import unroll_comprehensions
-from upeer_board.linker.names import BUILTIN, Names
+from upeer_board.linker.names import Names, find_owners
 from upeer_board.linker.program import COMPAT, CORE, load_program, module_name
-from upeer_board.linker.reach import drop_unreached
+from upeer_board.linker.reach import drop_unreached, drop_unread
 from upeer_board.linker.report import describe_names
 from upeer_board.linker.scopes import resolve
 from upeer_board.linker.units import write_units
@@ -40,11 +41,14 @@ def link(sources: Mapping[str, str], extra: Mapping[str, str] | None = None) -> 
     name_lazy_imports(program)
     resolve(program)
     fold_constants(program)
+    owners = find_owners(program)
     if "device.api" in program.modules:
         unroll_comprehensions(program)
+        drop_unreached(program)
+        drop_unread(program)
         inline_calls(program, BUILTIN)
         drop_unreached(program)
-    names = Names(program)
+    names = Names(program, owners)
     described = describe_names(program, names)
     return Linked(write_units(program, names), described)
 

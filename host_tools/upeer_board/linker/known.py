@@ -97,3 +97,4 @@ unpack_from update upper values version version_info vfs wait wait_for wait_for_
 MODULES = frozenset(_MODULES.split())
 NAMES = frozenset(_NAMES.split())
 ROM = tuple(_ROM.split())
+BUILTIN = NAMES | frozenset(ROM)

@@ -10,28 +10,30 @@ import ast
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from upeer_board.linker.known import NAMES, ROM
+from upeer_board.linker.known import BUILTIN, ROM
 from upeer_board.linker.program import FunctionNode, Program, is_local
 from upeer_board.linker.reach import is_application_class, is_interface
 
-BUILTIN = frozenset(NAMES) | frozenset(ROM)
-_PARAMETERS = 12
+_PARAMETERS = 24
+_INNER = 6
 _EVERYWHERE = "*"
 
 
 class Names:
     """What everything is called in the image: `attributes`, `globals` (by module:name), `parameters` in order."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, owners: dict[str, set[str]]) -> None:
         self._program = program
         self.attributes: dict[str, str] = {}
         self.globals: dict[str, str] = {}
         uses = _Uses(program)
+        uses.owners = {name: owners[name] for name in uses.owners}
         free = [name for name in sorted(ROM, key=lambda name: (len(name), name)) if name not in uses.taken]
         self.keywords = uses.keywords
         self.parameters = free[:_PARAMETERS]
-        free = free[_PARAMETERS:] + [f"q{number}" for number in range(400)]
-        self._name_attributes(uses, free)
+        self.inner = free[_PARAMETERS : _PARAMETERS + _INNER]  # of functions in functions
+        free = free[_PARAMETERS + _INNER :] + [f"q{number}" for number in range(400)]
+        self._name_attributes(uses, self.parameters + free)
         self._name_globals(uses, free)
 
     def _name_attributes(self, uses: _Uses, free: list[str]) -> None:
@@ -83,6 +85,11 @@ def _own(tree: ast.Module) -> set[str]:
         elif isinstance(node, ast.alias) and node.asname and ":" in node.asname:
             found.add(node.asname)
     return {name for name in found if not name.startswith("ext:")}
+
+
+def find_owners(program: Program) -> dict[str, set[str]]:
+    """Return the classes that have each attribute. Asked before inlining: later a method may stand in another class."""
+    return _Uses(program).owners
 
 
 class _Uses:

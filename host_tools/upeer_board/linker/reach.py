@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from upeer_board.linker.known import BUILTIN
 from upeer_board.linker.program import INTERFACE, ON_REQUEST, FunctionNode, Module, Program
 from upeer_board.linker.scopes import bound_names
 
@@ -133,3 +134,33 @@ def drop_unreached(program: Program) -> None:
 
 def _is_start(module: Module) -> bool:
     return module.keeps or module.name in INTERFACE
+
+
+def drop_unread(program: Program) -> None:
+    """Leave out stores of attributes that nothing reads: figures that a board never tells."""
+    read = {name for tree in program.trees() for name in references(tree) if name[:1] in ".'"}
+    for module in program.modules.values():
+        if not module.keeps:
+            module.tree = _UnreadDropper(read).visit(module.tree)
+
+
+class _UnreadDropper(ast.NodeTransformer):
+    def __init__(self, read: set[str]) -> None:
+        self._read = read
+
+    def _is_unread(self, target: ast.expr) -> bool:
+        if not isinstance(target, ast.Attribute) or not isinstance(target.value, ast.Name):
+            return False
+        return not {"." + target.attr, "'" + target.attr} & self._read and target.attr not in BUILTIN
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
+        return node if is_application_class(node) else self.generic_visit(node)  # type: ignore[return-value]
+
+    def visit_Assign(self, node: ast.Assign) -> ast.stmt:
+        if isinstance(node.value, ast.Constant | ast.Name):
+            node.targets = [target for target in node.targets if not self._is_unread(target)]
+        return node if node.targets else ast.Pass()
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.stmt:
+        is_plain = isinstance(node.value, ast.Constant | ast.Name)
+        return ast.Pass() if is_plain and self._is_unread(node.target) else node

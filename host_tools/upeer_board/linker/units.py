@@ -6,7 +6,7 @@ import ast
 
 from upeer_board.linker.frequent import mention_frequent
 from upeer_board.linker.names import Names
-from upeer_board.linker.program import INTERFACE, FunctionNode, Module, Program
+from upeer_board.linker.program import INTERFACE, FunctionNode, Module, Program, is_local
 from upeer_board.linker.reach import defined, is_application_class, is_interface
 from upeer_board.linker.scopes import EXTERNAL
 from upeer_board.linker.slots import share_slots
@@ -141,6 +141,9 @@ class _Writer(ast.NodeTransformer):
         return found
 
     def visit_FunctionDef(self, node: FunctionNode) -> FunctionNode:
+        if is_local(node.name):  # MicroPython keeps a function's name, though it is a variable of the one around it
+            inner = sum(name in self._names.inner for name in self._parameters.values())
+            self._parameters[node.name] = self._names.inner[inner]
         return self._function(node, self._name(node.name))
 
     visit_AsyncFunctionDef = visit_FunctionDef
