@@ -1,7 +1,10 @@
 """The size table holds: no module grew unrecorded, and what stays loaded fits its budget."""
 
+import ast
+
 import chip_ram
 import groups
+import mpy_tools
 import size_table
 
 from upeer_board import mpy
@@ -56,3 +59,17 @@ def test_what_code_takes_of_the_chips_heap(mpy32_version, tmp_path):
     assert whole.core == whole.names + whole.tables + sum(whole.parts.values())
     saved = whole.core - without_f.core
     assert whole.parts["f"] <= saved <= whole.parts["f"] + 32, (saved, whole.parts)
+
+
+def test_what_the_loader_takes_a_group_to_cost_is_what_was_measured():
+    source = ast.parse((mpy_tools.FIRMWARE / "device/loader.py").read_text())
+    table, cost = (
+        ast.literal_eval(node.value)
+        for name in ("TRANSIENT", "COST")
+        for node in source.body
+        if isinstance(node, ast.Assign | ast.AnnAssign) and ast.unparse(node).startswith(name)
+    )
+    measured = size_table.recorded()["ram"]
+    for group, modules in table.items():
+        size = sum(measured[module.replace(".", "/") + ".py"] for module in modules)
+        assert size <= cost[group] <= 1.3 * size + 256, (group, size)
