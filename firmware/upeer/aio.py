@@ -23,16 +23,22 @@ class Channel:
 
     async def readinto(self, buf) -> int:
         """Read up to len(buf) bytes into buf; return the count, 0 at the end of the peer's data."""
-        await self._arrival()
-        count = self.stream.read_into(buf)
-        self.connection.flush()
+        incoming = self.stream.incoming
+        if incoming.ready == incoming.start:
+            await self._arrival()
+        count = incoming.read_into(buf)
+        if self.connection.session.pending:  # the peer is to be told that there is room again
+            self.connection.flush()
         return count
 
     async def read(self, size: int) -> bytes:
         """Read up to size bytes; b"" at the end of the peer's data."""
-        await self._arrival()
-        data = self.stream.read(size)
-        self.connection.flush()
+        incoming = self.stream.incoming
+        if incoming.ready == incoming.start:
+            await self._arrival()
+        data = incoming.read(size)
+        if self.connection.session.pending:
+            self.connection.flush()
         return data
 
     async def readexactly(self, size: int) -> bytes:
@@ -49,13 +55,10 @@ class Channel:
         """Read up to and with the next newline; EOFError when there is none within limit bytes."""
         line = b""
         while not line.endswith(b"\n"):
-            if not self.stream.readable:
-                await self._arrival()
-            part = self.stream.read(1)
+            part = await self.read(1)
             if not part or len(line) == limit:
                 raise EOFError
             line += part
-        self.connection.flush()
         return line
 
     async def _arrival(self) -> None:

@@ -72,7 +72,12 @@ class Acks:
             low += 2
         view[pos] = _ACK
         pos = put_varint(view, pos + 1, bounds[top] - 1)
-        pos = put_varint(view, pos, max(ticks_diff(now, self._largest_time), 0))
+        delay_ms = ticks_diff(now, self._largest_time)
+        if 0 <= delay_ms < 0x40:
+            view[pos] = delay_ms
+            pos += 1
+        else:
+            pos = put_varint(view, pos, max(delay_ms, 0))
         view[pos] = top - low >> 1
         pos += 1
         while True:

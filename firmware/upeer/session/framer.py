@@ -94,6 +94,8 @@ class Framer:
         flags = self.flags
         if flags:
             i = 0
+            while not flags >> i & 0xFF:
+                i += 8
             while not flags >> i & 1:
                 i += 1
             self.flags = flags ^ 1 << i

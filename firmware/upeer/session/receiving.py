@@ -188,8 +188,11 @@ class ReceiveBuffer:
         base = self.base
         session = self._session
         is_empty = start == self.top
-        while blocks and (is_empty or blocks[0] is not None and base + len(blocks[0]) <= start):
-            block = blocks.pop(0)
+        while blocks:
+            block = blocks[0]
+            if not is_empty and (block is None or base + len(block) > start):
+                break
+            blocks.pop(0)
             if block is not None:
                 base += len(block)
                 if session is not None:
