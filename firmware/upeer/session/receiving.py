@@ -182,7 +182,7 @@ class ReceiveBuffer:
         return bytes(data)
 
     def _consume(self, size: int) -> None:
-        """Move `start`, and `base` with the blocks that are used up; the peer is told of a quarter of a window."""
+        """Move `start`, and `base` with the blocks that are used up; the peer is told of 3/8 of a window."""
         self.start = start = self.start + size
         blocks = self._blocks
         base = self.base
@@ -192,19 +192,19 @@ class ReceiveBuffer:
             block = blocks[0]
             if not is_empty and (block is None or base + len(block) > start):
                 break
-            blocks.pop(0)
             if block is not None:
                 base += len(block)
                 if session is not None:
                     session.pool.give(block)
+            blocks.pop(0)
         if is_empty:
             base = start
         if session is not None and base > self.base:
             session.data_consumed += base - self.base
             window = session.data_window
-            if (session.data_consumed + window - session.data_limit) * 4 >= window:
+            if (session.data_consumed + window - session.data_limit) * 8 >= window * 3:
                 session.pending |= _MAX_DATA
-            if self.final < 0 and (base - self.told) * 4 >= self.limit - self.told:
+            if self.final < 0 and (base - self.told) * 8 >= (self.limit - self.told) * 3:
                 session.pending |= 1 << self._channel
         self.base = base
 

@@ -107,7 +107,7 @@ class Session(Framer):
         self._close_left = _CLOSE_TRIES
         self._deadline = None
         self._reader = FrameReader(self)
-        self._acks = Acks(max(theirs[4] >> 1, 2))
+        self._acks = Acks(max(ours[4] >> 1, theirs[4] >> 1, 2))
         self._in = self._out = None
         self._out_view = self._out_packet = self._in_view
         self._carried = 0
@@ -306,10 +306,11 @@ class Session(Framer):
             return self._deadline
         if self._burst is not None and self._burst.ends is not None:  # before that nothing can be sent
             return self._burst.ends
-        deadline = self.paths.timer()
+        paths = self.paths
+        deadline = paths.timer()
         if deadline is None:
             deadline = ticks_add(self._heard, self._idle_ms)
-        if self.paths.active is None:  # nothing but path frames can be sent
+        if paths.active is None:  # nothing but path frames can be sent
             return deadline
         if self._acks.deadline is not None:
             deadline = earlier(deadline, self._acks.deadline)

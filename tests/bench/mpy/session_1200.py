@@ -8,7 +8,8 @@ import sys
 from upeer.session.session import Session
 
 _KEYS = (b"\x01" * 32, b"\x02" * 32)
-_LIMITS = (8424, 64, 1200, 30, 0)
+_DEVICE = (8424, 64, 1200, 30, 6)  # as of boards/ESP32_GENERIC
+_CLIENT = (8424, 64, 1200, 30, 0)
 
 
 class OnePath:
@@ -59,8 +60,8 @@ READ = 2
 
 
 def main(count, mode):
-    sender = Session(True, b"cli", b"dev", _KEYS[0], _KEYS[1], OnePath(), (_LIMITS, _LIMITS), 0)
-    device = Session(False, b"dev", b"cli", _KEYS[1], _KEYS[0], OnePath(), (_LIMITS, _LIMITS), 0)
+    sender = Session(True, b"cli", b"dev", _KEYS[0], _KEYS[1], OnePath(), (_CLIENT, _CLIENT), 0)
+    device = Session(False, b"dev", b"cli", _KEYS[1], _KEYS[0], OnePath(), (_DEVICE, _CLIENT), 0)
     packet = bytearray(1208)
     view = memoryview(packet)[8:]
     out = bytearray(1208)

@@ -194,9 +194,10 @@ def test_consume_asks_for_window():
     owner.pool.block_size = 2
     buffer = ReceiveBuffer(owner, 5, 8)
     receive(buffer, 0, b"abcd")
-    assert read(buffer, 1) == b"a" and owner.pending == 0
-    assert read(buffer, 1) == b"b" and owner.pending == 1 << 5
-    assert read(buffer) == b"cd" and owner.pending == 1 << 5 | 0x100
+    assert read(buffer, 2) == b"ab" and owner.pending == 0
+    assert read(buffer) == b"cd" and owner.pending == 1 << 5
+    receive(buffer, 4, b"efgh")
+    assert read(buffer) == b"efgh" and owner.pending == 1 << 5 | 0x100
 
 
 def test_reset_drops_what_is_unread():
