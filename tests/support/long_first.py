@@ -20,6 +20,7 @@ FILES = (
     "factory/station/test_station_crash.py",
     "interop/test_board_streams.py",
     "host/test_client_connect.py",
+    "soak/test_soak.py",
     "bench/test_instructions.py",
     "natlab/test_lab.py",
     "device/test_board_budget.py",
