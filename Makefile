@@ -13,7 +13,7 @@ SOAK_LINE = UPEER_SOAK_STATIONS=$(STATIONS) UPEER_SOAK_BOARDS=$(BOARDS) UPEER_SO
 	$(PY) -m pytest tests/factory/station/test_line_e2e.py -v -rP -k killed --timeout 3600
 HIL := $(PY) -m pytest -p pytest_embedded.plugin -W ignore::pytest.PytestExperimentalApiWarning
 
-.PHONY: help setup demo test lint reference format size bench fuzz natlab hil soak clean
+.PHONY: help setup demo test heaps lint reference format size bench fuzz natlab hil soak clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -55,6 +55,10 @@ size: setup  ## what every module takes, as .mpy and of the chip's heap, beside 
 bench: setup  ## the figures beside goals and peers, also in build/bench.json; ONLY=name,... picks some, UPDATE=1 writes docs/figures.md
 	@.ci/system-packages bench
 	@$(PY) tests/bench/run_all.py "$(ONLY)" $(if $(UPDATE),--update)
+
+heaps: setup  ## the smallest heap of every module of tests on MicroPython, over all layouts, beside the gate
+	@$(PY) tests/core/run_mpy.py --smallest
+	@$(PY) tests/device/device_mpy.py --smallest
 
 fuzz: setup  ## fuzz every parser for SECONDS=60 in all; TARGET=name picks one
 	$(PY) tests/fuzz/fuzz.py --seconds $(SECONDS) $(if $(TARGET),--target $(TARGET))

@@ -1,4 +1,4 @@
-"""Run the core's tests under MicroPython: `python tests/core/run_mpy.py [--heap 176K] [test_module ...]`.
+"""Run the core's tests under MicroPython: `python tests/core/run_mpy.py [--heap 200K | --smallest] [test_module ...]`.
 
 One process per module; firmware and tests are compiled first, so that the heap is the one a board would have.
 """
@@ -27,9 +27,12 @@ def core_tree() -> Path:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--heap", default=mpy_tools.DEFAULT_HEAP, help="heap size (default: %(default)s)")
+    parser.add_argument("--smallest", action="store_true", help="find the smallest heap of each, over all layouts")
     parser.add_argument("modules", nargs="*", help="test modules, with or without .py (default: all)")
     arguments = parser.parse_args()
     names = [Path(name).stem for name in arguments.modules] or core_modules()
+    if arguments.smallest:
+        return mpy_tools.report_smallest(core_tree(), names)
     return mpy_tools.run_modules(core_tree(), names, arguments.heap)
 
 

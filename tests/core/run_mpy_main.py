@@ -1,4 +1,7 @@
-"""Run the tests of one module under MicroPython: `micropython -m run_mpy_main test_x`; exit code 1 if one fails.
+"""Run the tests of one module under MicroPython: `micropython -m run_mpy_main test_x [size count keep]`.
+
+The exit code is 1 if one fails. With numbers, `count` blocks lie in the heap before, of which each keep-th stays:
+another layout (mpy_tools.LAYOUTS).
 
 A test whose name ends with `_cpython` is for CPython only.
 """
@@ -28,5 +31,11 @@ def main(module_name):
     return 1 if failed else 0
 
 
+def make_junk(size, count, keep):
+    blocks = [bytearray(size) for _ in range(count)]
+    return blocks[::keep]
+
+
 if __name__ == "__main__":
+    junk = make_junk(*[int(text) for text in sys.argv[2:]]) if len(sys.argv) > 2 else None
     sys.exit(main(sys.argv[1]))

