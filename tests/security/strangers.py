@@ -13,6 +13,7 @@ import pytest
 Address = tuple[str, int]
 
 _SOCKETS = 40
+_HANG_S = 60
 
 
 class Flood:
@@ -36,6 +37,13 @@ class Flood:
         finally:
             self._is_over.set()
             self._thread.join(5)
+
+    def wait_for(self, count: int) -> None:
+        """Wait until that many datagrams have been sent."""
+        end = time.monotonic() + _HANG_S
+        while self.sent < count:
+            assert time.monotonic() < end and self._thread.is_alive(), f"the flood stands still: {self.sent} sent"
+            time.sleep(0.01)
 
     def _run(self) -> None:
         sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(_SOCKETS)]
