@@ -1,7 +1,8 @@
 """Hours of a device's life in seconds: connects, transfers, lost Wi-Fi, servers that die, ticks that wrap.
 
 In a world of virtual time (world.py) a device must be logged in again within a bound after every outage, every transfer
-must arrive unchanged, and what the device holds at the end of a round must not grow. The same seed gives the same run.
+must arrive unchanged, and what the device holds at the end of a round must not grow. Entropy is
+seeded, but runs of one seed still differ by some milliseconds.
 `python tests/soak/soak.py --minutes 120`; what goes wrong ends it.
 """
 

@@ -1,7 +1,7 @@
 """Virtual time and a network in memory for whole programs on asyncio: servers and clients run as they are.
 
 A process that calls `Clock.install` has no other time from then on. When no program has anything to do, the clock jumps
-to the next moment when one has: hours pass in seconds, and the same way in every run.
+to the next moment when one has: hours pass in seconds.
 """
 
 import asyncio
