@@ -21,7 +21,10 @@ INTERFACE: dict[str, tuple[str, ...]] = {
     "upeer.base.errors": (),
 }
 # Loaded on request, by name: the production line's, the services.
-ON_REQUEST = ("device.prove", "device.selftest", "device.loop", "device.services.echo", "device.services.files")
+ON_REQUEST = (
+    *(f"device.{name}" for name in ("prove", "selftest", "checks", "loop")),
+    *(f"device.services.{name}" for name in ("echo", "files")),
+)
 # Loaded where limits allow large packets or windows: each is a unit.
 OPTIONAL = ("upeer.session.mtu", "upeer.session.pacing")
 # The client's and the host's half: no board loads it.
