@@ -85,7 +85,7 @@ def took(what, hz):
     what()
     print("took", time.ticks_diff(time.ticks_us(), begun), machine.freq())
 def load():
-    import device.fctry
+    import board
 took(load, 160000000)
 took(gc.collect, 80000000)
 try:
