@@ -3,13 +3,11 @@
 Every case runs twice, as it is and broken: what is looked for must come of the one and not of the other.
 """
 
-import os
 import shutil
-import subprocess
-import sys
 import time
 
 import board_lab
+import device_mpy
 import mpy_tools
 import pytest
 
@@ -114,7 +112,6 @@ def test_a_third_step_of_the_heap(lab, project):
 
 
 def test_without_mailboxes_of_six_the_test_of_a_burst_fails():
-    command = [sys.executable, "tests/device/device_mpy.py", "test_chip_model"]
-    environment = os.environ | {"UPEER_QUEUE": "0"}
-    done = subprocess.run(command, cwd=mpy_tools.ROOT, env=environment, capture_output=True, text=True, timeout=100)
+    tree = device_mpy.device_tree()
+    done = mpy_tools.run_micropython(["-m", "run_mpy_main", "test_chip_model"], [tree], environment={"UPEER_QUEUE": "0"})
     assert done.returncode and "FAILED test_chip_model.test_six_datagrams_wait" in done.stdout
