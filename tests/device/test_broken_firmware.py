@@ -112,6 +112,6 @@ def test_a_third_step_of_the_heap(lab, project):
 
 
 def test_without_mailboxes_of_six_the_test_of_a_burst_fails():
-    tree = device_mpy.device_tree()
-    done = mpy_tools.run_micropython(["-m", "run_mpy_main", "test_chip_model"], [tree], environment={"UPEER_QUEUE": "0"})
+    command, tree = ["-m", "run_mpy_main", "test_chip_model"], device_mpy.device_tree()
+    done = mpy_tools.run_micropython(command, [tree], environment={"UPEER_QUEUE": "0"})
     assert done.returncode and "FAILED test_chip_model.test_six_datagrams_wait" in done.stdout
