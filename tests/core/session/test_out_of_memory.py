@@ -1,6 +1,7 @@
 """Memory that runs out in the middle of anything: what was under way is tried again, and no byte is lost or doubled."""
 
 import gc
+import sys
 
 from session_pair import SMALL, Pair, Transfer, transfer
 
@@ -65,7 +66,7 @@ def sweep(pair, first, run):
 
 
 def test_transfer_while_allocations_fail_at_every_point():
-    if not MICROPYTHON:
+    if not MICROPYTHON or sys.platform == "webassembly":  # where garbage stays while a call runs
         return
     heap = Heap()
     for first in range(0, 72, 9):
