@@ -50,13 +50,13 @@ TRANSIENT: "dict[str, tuple[str, ...]]" = {
 
 # Bytes of the chip's heap that a group takes while it is loaded; tests/size compares them with what is measured.
 COST = {
-    "start": 5200,
-    "login": 8400,
-    "storage": 3300,
-    "pairs": 3200,
-    "handshake": 7700,
-    "ecdh": 2100,
-    "command": 2100,
+    "start": 3900,
+    "login": 6800,
+    "storage": 2800,
+    "pairs": 2500,
+    "handshake": 6400,
+    "ecdh": 1900,
+    "command": 1900,
     "echo": 200,
     "files": 2800,
 }

@@ -41,6 +41,9 @@ async def _with_sessions(lab: board_lab.Lab, board: Board32) -> dict[str, int]:
             await lab.pair(two)
             await asyncio.sleep(_SETTLE_S)
             async with await two.connect(lab.dids[0]) as second:
+                board.run("application = bytearray(8192)")
+                found["two sessions, an application of 8 KB"] = await _most_live(board, [first, second], 1)
+                board.run("application = None")
                 found["two sessions, four busy channels each"] = await _most_live(board, [first, second], 4)
     return found
 
