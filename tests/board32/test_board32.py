@@ -10,8 +10,8 @@ pytestmark = [
 ]
 
 KB = 1024
-# Live KB that are allowed now; the budgets of the design are 62, 72, 82 and 94 without the application. The third step of the chip's heap
-# begins at 112 KB; what is left up to there is for garbage, holes, transient modules and the application.
+# Live KB that are allowed now; the budgets of the design are 62, 72, 82 and, without the application, 94. The third
+# step of the chip's heap begins at 112 KB; what is left up to there is for garbage, holes and transient modules.
 GATES = {
     "started": 57,
     "logged in": 70,
