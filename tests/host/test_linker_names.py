@@ -110,6 +110,7 @@ def test_a_name_of_micropythons_is_never_another_ones():
         ("upeer/seldom.py", "from upeer.work import Nothing\nx = Nothing\ndef act(): pass\n", "has no Nothing"),
         ("upeer/seldom.py", "def act():\n    from upeer import work\n    return work\n", "used as a value"),
         ("upeer/seldom.py", "from upeer import work\ndef act():\n    work.Engine = 1\n", "exchanges"),
+        ("device/api.py", API + "from upeer.seldom import act\nTABLE = [act]\n", "import it where it is used"),
         ("upeer/work.py", WORK + "from upeer.late import x\n", "in a circle"),
     ],
 )

@@ -6,7 +6,7 @@ import ast
 
 from upeer_board.linker.frequent import mention_frequent
 from upeer_board.linker.names import Names
-from upeer_board.linker.program import INTERFACE, FunctionNode, Module, Program, is_local
+from upeer_board.linker.program import CORE, INTERFACE, FunctionNode, Module, Program, is_local
 from upeer_board.linker.reach import defined, is_application_class, is_interface
 from upeer_board.linker.scopes import EXTERNAL
 from upeer_board.linker.slots import share_slots
@@ -76,6 +76,10 @@ class _Writer(ast.NodeTransformer):
         groups: dict[str, list[str]] = {}
         for name, local in sorted(self._foreign.items()):
             unit = self._program.unit(name.rpartition(":")[0])
+            if self._unit == CORE:
+                raise ValueError(
+                    f"what stays loaded needs {name} at its top, which is in {unit}: import it where it is used"
+                )
             groups.setdefault(unit, []).append(_as(self._names.globals[name], local))
         lines += [f"from {unit} import {', '.join(items)}" for unit, items in sorted(groups.items())]
         return ast.parse("\n".join(lines)).body
