@@ -23,5 +23,5 @@ def test_core_module_on_micropython(core_tree, module):
 def test_hungry_module_has_its_margin_in_every_layout(core_tree, module, layout):
     """`make heaps` finds the smallest heap of every module."""
     heap = f"{int(mpy_tools.TESTS_HEAP[:-1]) - mpy_tools.MARGIN_K}K"
-    passed, output = mpy_tools.run_test_module(core_tree, module, heap, mpy_tools.LAYOUTS[layout])
+    passed, output = mpy_tools.run_test_module(core_tree, module, heap, layout=mpy_tools.LAYOUTS[layout])
     assert passed, output

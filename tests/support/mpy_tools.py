@@ -146,10 +146,16 @@ def run_micropython(
         return subprocess.CompletedProcess(command, 124, f"{output}\nno end after {timeout_s:g} s\n", "")
 
 
-def run_test_module(tree: Path, module: str, heap: str = DEFAULT_HEAP, layout: Layout = LAYOUTS[0]) -> tuple[bool, str]:
+def run_test_module(
+    tree: Path,
+    module: str,
+    heap: str = DEFAULT_HEAP,
+    extra_path: Iterable[Path | str] = (),
+    layout: Layout = LAYOUTS[0],
+) -> tuple[bool, str]:
     """Run one compiled test module; return whether all of its tests passed, and what it printed."""
     junk = [str(number) for number in layout.junk]
-    path = [*(["x" * layout.path_size] if layout.path_size else []), tree]
+    path = [*(["x" * layout.path_size] if layout.path_size else []), *extra_path, tree]
     result = run_micropython(["-m", "run_mpy_main", module, *junk], path, heap)
     return result.returncode == 0, result.stdout
 
@@ -159,7 +165,7 @@ def smallest_heap(tree: Path, module: str, layout: Layout = LAYOUTS[0], step_k: 
     low, high = 64, 512
     while high - low > step_k:
         middle = (low + high) // 2
-        low, high = (low, middle) if run_test_module(tree, module, f"{middle}K", layout)[0] else (middle, high)
+        low, high = (low, middle) if run_test_module(tree, module, f"{middle}K", layout=layout)[0] else (middle, high)
     return high
 
 
