@@ -1,5 +1,7 @@
 """Names, reach and units of the linker: what is renamed, kept, left out, and where it is found in an image."""
 
+import re
+
 import pytest
 
 from upeer_board import image, linker
@@ -71,6 +73,22 @@ def test_what_nothing_reaches_is_left_out(made):
     assert "unused" not in text and "never_read" not in text and " = 4" not in made.files["device/core.py"]
     assert "upeer.connect" not in text and "client" not in "".join(made.files.values())
     assert set(made.files) == {"device/core.py", "device/act.py", "device/api.py", "device/loader.py"}
+
+
+def test_a_count_that_nothing_reads_goes_only_with_all_its_additions():
+    counts = """
+class Engine:
+    def __init__(self, owner):
+        self.peer = owner
+        self.lost = self.seen = 0
+    def move(self, amount):
+        self.seen += 1
+        self.peer.lost += amount
+"""
+    made = linker.link(SOURCES | {"upeer/work.py": counts + "LIMIT = 5\n"})
+    text = "\n".join(made.files.values())
+    added = set(re.findall(r"\.(\w+) \+= ", text))
+    assert len(added) == 1 and set(re.findall(r"\.(\w+) = 0", text)) == added, text
 
 
 def test_constants_stand_where_they_are_used(made):

@@ -43,12 +43,14 @@ def is_application_class(node: ast.ClassDef) -> bool:
 
 
 def references(node: ast.AST) -> Iterator[str]:
-    """Yield what a node names: `module:name`, `.attribute`, and text as 'text'."""
+    """Yield what a node names: `module:name`, `.attribute` that is read, and text as 'text'."""
     for inner in ast.walk(node):
         if isinstance(inner, ast.Name):
             yield inner.id
         elif isinstance(inner, ast.Attribute) and isinstance(inner.ctx, ast.Load):
             yield "." + inner.attr
+        elif isinstance(inner, ast.AugAssign) and isinstance(inner.target, ast.Attribute) and not _is_plain(inner):
+            yield "." + inner.target.attr  # it stays, and reads what must have been stored
         elif isinstance(inner, ast.Constant) and isinstance(inner.value, str):
             yield "'" + inner.value
         elif isinstance(inner, ast.alias):
@@ -144,6 +146,12 @@ def drop_unread(program: Program) -> None:
             module.tree = _UnreadDropper(read).visit(module.tree)
 
 
+def _is_plain(node: ast.AugAssign) -> bool:
+    """Return whether an augmented assignment of an attribute may go if nothing else reads that."""
+    is_own = isinstance(node.target, ast.Attribute) and isinstance(node.target.value, ast.Name)
+    return is_own and isinstance(node.value, ast.Constant | ast.Name)
+
+
 class _UnreadDropper(ast.NodeTransformer):
     def __init__(self, read: set[str]) -> None:
         self._read = read
@@ -162,5 +170,4 @@ class _UnreadDropper(ast.NodeTransformer):
         return node if node.targets else ast.Pass()
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.stmt:
-        is_plain = isinstance(node.value, ast.Constant | ast.Name)
-        return ast.Pass() if is_plain and self._is_unread(node.target) else node
+        return ast.Pass() if _is_plain(node) and self._is_unread(node.target) else node
