@@ -1,12 +1,12 @@
 """How a device gets in at its servers: when it tries, with which ticket, what it makes of the answer (chapter 4).
 
-The part of `registrar` that a board drops while it is logged in everywhere. A Server waits (`due`), tries (`login`) or
-is in (`control`).
+The part of `registrar` that a board drops while it is logged in everywhere.
 """
 
 from upeer.base.clock import ticks_add
 from upeer.base.compat import const
 from upeer.base.wire import ROLE_MASTER, ROLE_P2P
+from upeer.signalling.registrar import Server
 
 _MAX_P2P = const(4)
 _NO_ANSWER = const(0)
@@ -17,22 +17,6 @@ NAT_UNKNOWN = const(0)
 NAT_OPEN = const(1)
 NAT_ENDPOINT_INDEPENDENT = const(2)
 NAT_ADDRESS_DEPENDENT = const(3)
-
-
-class Server:
-    """One server and how we stand with it. `source` is the master that named a p2p server last."""
-
-    def __init__(self, role: int, number: int, address: tuple):
-        self.role = role
-        self.number = number
-        self.address = address
-        self.key = b""
-        self.ticket = b""
-        self.source = 0
-        self.failures = 0
-        self.due = None
-        self.login = None
-        self.control = None
 
 
 def set_master(registrar, number: int, address: tuple, now: int) -> None:
