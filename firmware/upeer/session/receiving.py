@@ -164,7 +164,7 @@ class ReceiveBuffer:
             index += 1
             at = 0
         if size:
-            self._consume(size)
+            self.consume(size)
         return size
 
     def read(self, size: int) -> bytes:
@@ -175,13 +175,19 @@ class ReceiveBuffer:
         at = self.start - self.base
         if at + size <= len(self._blocks[0]):
             data = bytes(self._blocks[0][at : at + size])
-            self._consume(size)
+            self.consume(size)
             return data
         data = bytearray(size)
         self.read_into(memoryview(data))
         return bytes(data)
 
-    def _consume(self, size: int) -> None:
+    def peek(self) -> memoryview:
+        """Return a view of what has come in the first block (there is something); valid until it is consumed."""
+        at = self.start - self.base
+        block = self._blocks[0]
+        return block[at : min(len(block), at + self.ready - self.start)]
+
+    def consume(self, size: int) -> None:
         """Move `start`, and `base` with the blocks that are used up; the peer is told of 3/8 of a window."""
         self.start = start = self.start + size
         blocks = self._blocks
@@ -212,7 +218,7 @@ class ReceiveBuffer:
         """Drop everything up to `top`, what is missing in it too."""
         self._ranges.clear()
         self.ready = self.top
-        self._consume(self.top - self.start)
+        self.consume(self.top - self.start)
 
     def discard(self) -> None:
         """Drop what came and what will come: nobody reads it."""
