@@ -13,7 +13,7 @@ _BLOCKS = const(13)  # of a window: in one of 8424 bytes a packet fills two of 6
 _SENT_BLOCKS = const(10)  # for bytes that go out, from a window's size
 _LARGEST = const(65536)
 _SMALLEST = const(64)
-_FREE = const(6)  # blocks that are kept for the next ones: so many come and go between two acknowledgements
+_FREE = const(2)  # blocks that are kept for the next ones
 
 
 class Pool:

@@ -53,7 +53,7 @@ class RelayEnd:
         self.addr = candidate[1]
         self.tag = candidate[2]
         self.reflexive = None
-        self._mac = Hmac(candidate[3])
+        self._key = candidate[3]
         self._ticket = candidate[4]
         self._side = 0 if is_client else 1
         self._key_id = key_id
@@ -81,7 +81,7 @@ class RelayEnd:
         self.due = ticks_add(now, self._gap * 7 // 8 + self._gap * self._random_bytes(1)[0] // 1024)
         self._gap = min(self._gap * 2, row[2])
         data = encode_join(self._key_id, self.tag, self._side, self._sequence, self._ticket)
-        data += self._mac.tag(data)
+        data += Hmac(self._key).tag(data)  # every 20 s: its pads are not kept
         buf[: len(data)] = data
         return len(data)
 
@@ -93,7 +93,7 @@ class RelayEnd:
         """Take a JOIN_OK with our relay_tag; return whether it tells anything new. ProtocolError when not authentic."""
         _, _, side, sequence, reflexive = parse_join_ok(data)
         is_ours = addr == self.addr and side == self._side and sequence == self._sequence
-        if not is_ours or not equal(self._mac.tag(data[:-MAC_SIZE]), data[-MAC_SIZE:]):
+        if not is_ours or not equal(Hmac(self._key).tag(data[:-MAC_SIZE]), data[-MAC_SIZE:]):
             raise ProtocolError("JOIN_OK")
         is_news = self.state != JOINED or reflexive != self.reflexive
         self.reflexive = reflexive

@@ -77,7 +77,7 @@ class Session(Framer):
     def __init__(self, is_client, connection_id, peer_id, seal_key, open_key, paths, params, now):
         ours, theirs = params
         records = _FEWEST_PACKETS
-        while records < _MOST_PACKETS and records * 512 < ours[0]:
+        while records < _MOST_PACKETS and records * 768 < ours[0]:
             records <<= 1
         super().__init__(records >> 2, ours, theirs)
         self.connection_id = connection_id
