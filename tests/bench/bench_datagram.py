@@ -1,7 +1,7 @@
 """What a datagram of 1200 bytes costs a device, in host instructions beside AES and SHA, and in bytes of garbage.
 
-`python tests/bench/bench_datagram.py` counts by callgrind, under MicroPython with the heap of a chip, garbage
-collection included; it repeats to 1 %. One host instruction is about 15 ns on an ESP32.
+`python tests/bench/bench_datagram.py` counts by callgrind, on the core as images have it: linked. Garbage collection is
+included; it repeats to 1 %. One host instruction is about 15 ns on an ESP32.
 """
 
 import sys
@@ -9,29 +9,28 @@ from pathlib import Path
 
 import garbage
 import instructions
-import mpy32  # garbage and instructions put their folders on the path
-import run_mpy
+import linked
+import mpy32  # garbage puts its folder on the path
 from figures import report
 
-_FOLDER = Path(__file__).resolve().parent
-
+_MODES = Path(__file__).resolve().parent / "mpy" / "modes"
 _COUNT = 400
+_HEAP = "256K"
 
 
-def measure(script: str) -> int:
-    """Return the instructions of one datagram at the device alone."""
-    path = [run_mpy.core_tree(), _FOLDER / "mpy"]
+def measure(mode: str, count: int = _COUNT) -> int:
+    """Return the instructions of one datagram at the device alone; mode: acknowledge, read."""
+    path = linked.search_path()
     both, sender = (
-        instructions.per_iteration(_FOLDER / "mpy" / f"session_1200{name}.py", _COUNT, path).beside_crypto
-        for name in (script, "_sender")
+        instructions.per_iteration(_MODES / f"{name}.py", count, path, _HEAP).beside_crypto for name in (mode, "sender")
     )
     return both - sender
 
 
 def main() -> None:
     """Print the datagram received, opened and acknowledged; and with events, timer, reading and window updates too."""
-    report("datagram_ack", measure("_ack"))
-    report("datagram_read", measure(""))
+    report("datagram_ack", measure("acknowledge"))
+    report("datagram_read", measure("read"))
     if mpy32.missing_reason():
         print(mpy32.missing_reason(), file=sys.stderr)
     else:

@@ -1,9 +1,8 @@
 """N datagrams of 1200 bytes with stream data, at a device: received, opened, acknowledged, read by the application.
 
-`session_1200_ack` stops at the acknowledgement, `session_1200_sender` is what the other side costs: subtract it.
+The scripts in `modes` run it: `acknowledge` stops at the acknowledgement, `sender` is what the other side costs:
+subtract it.
 """
-
-import sys
 
 from upeer.session.session import Session
 
@@ -89,7 +88,3 @@ def main(count, mode):
         device.write_datagram(out, now)
         forget(device)
     return device.packets_in
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), READ)
