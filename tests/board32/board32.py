@@ -45,7 +45,8 @@ class Board32:
         self._answers: list[dict[str, str]] = []
         self._news = threading.Condition()
         self._asking = threading.Lock()
-        _lay_out(folder, record, boards.load_board(board))
+        self._board = boards.load_board(board)
+        _lay_out(folder, record, self._board)
         command = [mpy32.node_program(), str(HERE / "board32.mjs"), str(mpy32.program()), str(folder)]
         command += [] if begin_ms is None else [str(begin_ms)]
         self._process = subprocess.Popen(
@@ -74,6 +75,11 @@ class Board32:
         found = self.allocated()
         self.run("asyncio.is_paused = False")
         return found
+
+    def attribute(self, name: str) -> str:
+        """Return what an attribute of the firmware is called in the image."""
+        renamed = image.shipped_sources(self._board.exclude).names["attributes"]
+        return next((short for short, names in renamed.items() if name in names), name)
 
     def run(self, code: str) -> str:
         """Run code at the top level and return what it printed; RuntimeError with the traceback if it raises."""

@@ -34,7 +34,8 @@ def hashes(seeded):
     key = seeded.bytes(seeded.below(150))
     parts = [seeded.bytes(seeded.below(200)) for _ in range(seeded.below(4))]
     show("sha256", crypto.sha256(*parts))
-    show("hmac", crypto.Hmac(key).digest(*parts), crypto.Hmac(key).tag(*parts))
+    message = parts or [b""]
+    show("hmac", crypto.Hmac(key).digest(*message), crypto.Hmac(key).tag(*message))
     show("hkdf", crypto.hkdf(key, seeded.bytes(20), b"info", 1 + seeded.below(150)))
     show("derive", crypto.derive(seeded.bytes(16 + seeded.below(20)), b"label", *parts, size=1 + seeded.below(64)))
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,9 +25,12 @@ _PROMPT = ">>> "
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Return a folder with a UNIX image."""
-    monkeypatch.setenv("UPEER_ROOT", str(small_project(tmp_path / "project")))
-    image.build(load_board("UNIX"), tmp_path / "board", image.Options(licence=RECORD))
+    """Return a folder with a UNIX image, and in it plain modules that these tests import: linked ones have no names."""
+    project = small_project(tmp_path / "project")
+    monkeypatch.setenv("UPEER_ROOT", str(project))
+    for package in ("upeer", "device"):
+        shutil.copytree(project / "firmware" / package, tmp_path / "plain" / "lib" / package)
+    image.build(load_board("UNIX"), tmp_path / "board", image.Options(licence=RECORD, app=tmp_path / "plain"))
     return tmp_path / "board"
 
 

@@ -14,7 +14,7 @@ from mpy_tools import ROOT
 
 PARSER = re.compile(r"_?(parse|open|receive|handle|decode|read|take_binding|on_message|load|check_did)(_|$)")
 FILES = [
-    *sorted((ROOT / "firmware" / "upeer").glob("*.py")),
+    *sorted((ROOT / "firmware" / "upeer").rglob("*.py")),
     *sorted((ROOT / "host_tools" / "upeer_server").glob("*.py")),
     *(ROOT / "host_tools" / "upeer_client" / name for name in ("calls.py", "connector.py", "netcheck.py")),
     *(ROOT / "host_tools" / "upeer_office" / name for name in ("names.py", "exchange.py")),
@@ -45,6 +45,10 @@ COVERED_ELSEWHERE = {
 
 
 def _name(path: Path) -> str:
+    """Return a file's path below firmware/ or host_tools/, the last two parts of any other."""
+    for tree in (ROOT / "firmware", ROOT / "host_tools"):
+        if path.is_relative_to(tree):
+            return path.relative_to(tree).as_posix()
     return "/".join(path.parts[-2:])
 
 

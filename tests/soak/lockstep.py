@@ -42,11 +42,9 @@ class LockstepBoard(Board32):
 
     def logins(self) -> int:
         """Return how many masters and p2p servers it is logged in to."""
-        return int(
-            self.run(
-                "print(sum([s.control is not None for s in device.agent.registrar.servers]) if device.agent else 0)"
-            )
-        )
+        registrar, control = self.attribute("registrar"), self.attribute("control")
+        servers = f"device.agent.{registrar}.{self.attribute('servers')}"
+        return int(self.run(f"print(sum([s.{control} is not None for s in {servers}]) if device.agent else 0)"))
 
     def set_air(self, is_up: bool, ip: str = "") -> None:
         """Switch the router off or on; the device gets this address then."""

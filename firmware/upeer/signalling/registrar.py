@@ -17,8 +17,8 @@ _WEEK_S = const(604800)
 class Server:
     """One server and how we stand with it: we wait (`due`), try (`login`) or are in (`control`).
 
-    `source` is the master that named a p2p server last. The class stays loaded as long as its objects live: each of them
-    would keep all of a module that is dropped.
+    `source` is the master that named a p2p server last. The class stays loaded as long as its objects live: each of
+    them would keep all of a module that is dropped.
     """
 
     def __init__(self, role: int, number: int, address: tuple):
