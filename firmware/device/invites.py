@@ -114,12 +114,21 @@ async def _finish(agent, invite: _Invite, responder) -> None:
             if result:
                 message, session = result
                 if session:
-                    agent.connect(session)
+                    _connect(agent, session)
             await asyncio.sleep_ms(0)
         _reply(agent, invite, message)
         agent.flush()
     finally:
         abandon(agent.endpoint, responder)  # if it was not finished: no room, say
+
+
+def _connect(agent, session) -> None:
+    """Hand a session to the agent; without memory for its connection nobody would ever hear its events."""
+    try:
+        agent.connect(session)
+    except MemoryError:
+        agent.endpoint.forget(session)
+        raise
 
 
 def _reply(agent, invite: _Invite, message: bytes) -> None:

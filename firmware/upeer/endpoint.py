@@ -179,7 +179,7 @@ class Endpoint:
         self._over.clear()
         for session in self.sessions:
             if session.is_closed:
-                self._forget(session)
+                self.forget(session)
                 return self.next_event()
         return None
 
@@ -240,7 +240,7 @@ class Endpoint:
         for session in self.sessions:
             if not session.paths.changes and ticks_diff(session.give_up, now) < _SILENCE_MS - _REPLACE_MS:
                 session.abort(_NO_PATH, "no path")
-                self._forget(session)
+                self.forget(session)
                 self._over.append(session)
                 return True
         return False
@@ -281,7 +281,7 @@ class Endpoint:
         try:
             self._register(session, handshake.key_id, relays, now)
         except MemoryError:
-            self._forget(session)
+            self.forget(session)
             raise
         return session
 
@@ -310,7 +310,7 @@ class Endpoint:
         """Return the RelayEnds of a session."""
         return [end for end, owner in self._relays.values() if owner is session]
 
-    def _forget(self, session) -> None:
+    def forget(self, session) -> None:
         """Forget a session. It allocates nothing, so that it works when memory has run out."""
         if session in self.sessions:
             self.sessions.remove(session)

@@ -79,8 +79,8 @@ def finish_steps(endpoint, responder, shared: bytes, status: int, now: int):
             session = endpoint.add_session(responder, relays, now)
     finally:
         endpoint.opening -= not status
-    responder.known[1] = answer
     yield answer, session
+    responder.known[1] = answer  # only now: if the shell had no memory for the session, a repetition is a new invite
 
 
 def abandon(endpoint, responder) -> None:

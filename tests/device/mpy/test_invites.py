@@ -167,3 +167,27 @@ def test_second_invite_of_a_client_waits_for_the_first_ones_handshake():
     asyncio.run(main())
     assert len(wire.answers) == len(agent.endpoint.sessions) == 1
     drop_all()
+
+
+def test_session_without_memory_for_its_connection_is_gone_and_the_repeated_invite_gets_one():
+    agent, wire = made()
+    client = Client(2)
+    connect, agent.connect = agent.connect, no_memory
+
+    async def main():
+        agent._on_event(client.event(wire), 0)
+        await until(lambda: agent.endpoint.ephemeral and agent._running)
+        await until(lambda: not agent._running)
+        assert not agent.endpoint.sessions and not agent.endpoint.answers and not wire.answers
+        agent.connect = connect
+        agent._on_event(client.event(wire), 0)
+        await until(lambda: wire.answers and not agent._running)
+
+    asyncio.run(main())
+    assert client.status(wire) == 0
+    assert len(agent.endpoint.sessions) == 1 and agent.endpoint.sessions[0].connection
+    drop_all()
+
+
+def no_memory(session):
+    raise MemoryError
