@@ -6,7 +6,7 @@ The part of `registrar` that a board drops while it is logged in everywhere.
 from upeer.base.clock import ticks_add
 from upeer.base.compat import const
 from upeer.base.wire import ROLE_MASTER, ROLE_P2P
-from upeer.signalling.registrar import Server
+from upeer.signalling.server import Server
 
 _MAX_P2P = const(4)
 _NO_ANSWER = const(0)
