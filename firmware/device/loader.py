@@ -57,7 +57,7 @@ COST = {
     "handshake": 6400,
     "ecdh": 1900,
     "command": 1900,
-    "echo": 200,
+    "echo": 530,
     "files": 2800,
 }
 
