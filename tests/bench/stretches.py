@@ -100,8 +100,13 @@ def task_names(folder: Path) -> dict[str, str]:
     """Return {name in the image: name in the source} of the firmware's coroutines."""
     text = "".join(path.read_text() for path in mpy_tools.FIRMWARE.rglob("*.py"))
     coroutines = set(re.findall(r"async def (\w+)", text))
-    tables = json.loads((folder / "names.json").read_text()).values()
-    return {short: name for table in tables if table for short, name in table.items() if name in coroutines}
+    tables = json.loads((folder / "names.json").read_text())["files"].values()
+    names = {}
+    for short, source in (item for table in tables for item in table.items()):
+        name = source.partition(" ")[0].rpartition(":")[2].rpartition(".")[2]
+        if name in coroutines:
+            names[short.rpartition(".")[2]] = name
+    return names
 
 
 def measure() -> list[Stretch]:
