@@ -93,7 +93,7 @@ class Agent:
         self._readers = []
         self._running = []  # the groups of transient modules that tasks use
         self.is_key_awaited = False  # by an invite
-        self._received = 0  # datagrams since the last collection, of which garbage is left
+        self.received = 0  # datagrams since the last collection, of which garbage is left
         self._clock = clock
         self._is_fast = False
         self._sweep_at = self._quiet_until = now
@@ -131,7 +131,7 @@ class Agent:
     def _take(self, udp, size: int) -> bool:
         """Handle one datagram; return whether it was of a session, which takes little time."""
         now = ticks_ms()
-        self._received += 1
+        self.received += 1
         if self.endpoint.receive_datagram(udp.buf, size, udp.addr, now):
             return True
         data = bytes(memoryview(udp.buf)[:size])
@@ -175,12 +175,12 @@ class Agent:
             deadline = earlier(self.registrar.timer(), self.endpoint.timer())
             if deadline is not None:
                 wait_ms = min(wait_ms, max(ticks_diff(deadline, now), 1))
-            received = self._received
+            received = self.received
             await asyncio.sleep_ms(wait_ms)
             try:
                 self._owner.on_tick()
                 if self.udp:
-                    self._tick(ticks_ms(), self._received == received)
+                    self._tick(ticks_ms(), self.received == received)
             except Exception as error:  # noqa: BLE001 - a task's top
                 self._on_trouble(error)
                 await asyncio.sleep_ms(_TROUBLE_MS)
@@ -198,8 +198,8 @@ class Agent:
         if ticks_diff(self._sweep_at, now) <= 0:
             self._sweep_at = ticks_add(now, _SWEEP_MS)
             drop_expired(now)
-        if is_idle and self._received >= _MANY:
-            self._received = 0
+        if is_idle and self.received >= _MANY:
+            self.received = 0
             collect()
 
     def _plan_work(self, now: int) -> None:

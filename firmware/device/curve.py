@@ -11,6 +11,8 @@ from upeer.crypto.x25519 import BASE, Ladder
 _STEPS = const(12)  # about 15 ms on an ESP32
 _STEPS_AHEAD = const(6)
 _PAUSE_MS = const(10)  # what sessions get between two slices of a key pair that nobody waits for
+_QUIET = const(5)  # so many pauses without a datagram, longer than most round trips, and a slice is in nobody's way
+_PAUSES = const(40)  # after so many it comes anyway
 
 _under_way = [0]  # shared secrets that a client waits for
 
@@ -32,7 +34,18 @@ async def make_ephemeral(agent) -> None:
     private = random_bytes(32)
     ladder = Ladder(private, BASE)
     while not ladder.step(_STEPS_AHEAD):
-        is_urgent = agent.is_key_awaited or not agent.endpoint.sessions
-        await asyncio.sleep_ms(0 if is_urgent and not _under_way[0] else _PAUSE_MS)
+        await _give_way(agent)
     agent.is_key_awaited = False
     agent.endpoint.ephemeral = (private, ladder.result())
+
+
+async def _give_way(agent) -> None:
+    """Let go first what is more urgent than a key pair: a slice is 20 ms, and its garbage a collection."""
+    quiet = 0
+    for _ in range(_PAUSES):
+        received = agent.received
+        is_urgent = agent.is_key_awaited or not agent.endpoint.sessions
+        await asyncio.sleep_ms(0 if is_urgent and not _under_way[0] else _PAUSE_MS)
+        quiet = quiet + 1 if agent.received == received else 0
+        if is_urgent or quiet == _QUIET:
+            return
