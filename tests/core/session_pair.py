@@ -23,6 +23,7 @@ class OnePath:
         self.changes = 0
         self.seen = []  # sources of packets, names of calls
         self.probe = None
+        self.due = None
 
     def on_packet(self, addr, tag, now):
         self.seen.append(addr)
@@ -30,6 +31,7 @@ class OnePath:
 
     def on_challenge(self, path, data, now):
         self.probe = data
+        self.due = now
 
     def on_response(self, path, data, observed, now):
         self.seen.append((data, observed))
@@ -41,7 +43,7 @@ class OnePath:
         buf[pos] = 0x1B
         buf[pos + 1 : pos + 9] = self.probe
         buf[pos + 9 : pos + 15] = b"\x7f\x00\x00\x01\x10\x92"
-        self.probe = None
+        self.probe = self.due = None
         return pos + 15
 
     def on_pto(self, count, now):
@@ -49,9 +51,6 @@ class OnePath:
 
     def on_progress(self, now):
         pass
-
-    def timer(self):
-        return None
 
     def handle_timer(self, now):
         pass

@@ -89,7 +89,7 @@ class Paths:
         self._random_bytes = random_bytes
         self._now = now
         self._last = None  # path of the last packet: the next one mostly comes the same way
-        self._next = None  # when next_probe has something again
+        self.due = None  # when handle_timer and next_probe are, if at all
         self._answered = now
         self.in_doubt = False
 
@@ -132,7 +132,7 @@ class Paths:
         path.echo = bytes(data)
         if path.state == _CHECKING:
             path.due = now  # the triggered check of RFC 8445 7.3.1.4, in the same packet
-        self._next = now
+        self.due = now
 
     def on_response(self, path, data, observed, now: int) -> None:
         """Take an answer: 8 bytes of data and our address as the peer sees it, 6 bytes."""
@@ -154,14 +154,14 @@ class Paths:
 
     def next_probe(self, now: int):
         """Return a path on which a packet with path frames is due, None if there is none."""
-        if self._next is None or ticks_diff(self._next, now) > 0:
+        if self.due is None or ticks_diff(self.due, now) > 0:
             return None
-        self._next = None
+        self.due = None
         for path in self.all:
             if path.echo is not None or self._is_due(path, now):
-                self._next = now
+                self.due = now
                 return path
-            self._next = earlier(self._next, path.due)
+            self.due = earlier(self.due, path.due)
         return None
 
     def write_frames(self, path, buf, pos: int, now: int) -> int:
@@ -193,10 +193,6 @@ class Paths:
                 if path.state == _SUSPECT and path is not self.active:
                     self._to(path, _RESTING if path.valid else _SEARCHING, now)
 
-    def timer(self):
-        """Return when handle_timer and next_probe are due, None for never."""
-        return self._next
-
     def handle_timer(self, now: int) -> None:
         """Leave paths that failed."""
         self._choose(now)
@@ -209,7 +205,7 @@ class Paths:
         path.tries = 0
         path.gap = row[1]
         path.due = None if state == _RESTING else ticks_add(now, self._jitter(row[0]))
-        self._next = now
+        self.due = now
 
     def _is_wanted(self, path) -> bool:
         """Return whether data would move to that path if it answered: there is none, or a relay and this is none."""

@@ -38,10 +38,14 @@ class Pool:
             return self.free.pop()
         return memoryview(bytearray(size))
 
-    def give(self, block) -> None:
-        """Take a block back."""
-        if len(block) == self.block_size and len(self.free) < _FREE:
-            self.free.append(block)
+    def take_back(self, blocks: list, count: int) -> None:
+        """Take the first `count` blocks out of a channel's list; None stands for one that never was."""
+        free = self.free
+        while count:
+            block = blocks.pop(0)
+            if block is not None and len(block) == self.block_size and len(free) < _FREE:
+                free.append(block)
+            count -= 1
 
     def may_send(self, held: int, streams: list) -> bool:
         """Return whether a stream that holds so many blocks of outgoing bytes may have one more.

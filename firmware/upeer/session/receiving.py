@@ -83,20 +83,23 @@ class ReceiveBuffer:
     def _store(self, source, pos: int, offset: int, end: int) -> None:
         blocks = self._blocks
         pool = self._session.pool
+        size = pool.block_size
         at = offset - self.base
-        index = at // pool.block_size
-        at %= pool.block_size
+        index = at // size
+        at %= size
         while True:
-            count = pool.block_size - at
+            count = size - at
             if count > end - offset:
                 count = end - offset
-            if index == len(blocks) and pool.free and self in pool.tails:
+            if index < len(blocks):
+                block = blocks[index]
+                if block is None or len(block) < at + count:
+                    block = self._new_block(index, block)
+            elif index == len(blocks) and pool.free and self in pool.tails:
                 block = pool.free.pop()
                 blocks.append(block)
             else:
-                block = blocks[index] if index < len(blocks) else None
-                if block is None or len(block) < at + count:
-                    block = self._new_block(index, block)
+                block = self._new_block(index, None)
             block[at : at + count] = source[pos : pos + count]
             offset += count
             if offset == end:
@@ -149,22 +152,26 @@ class ReceiveBuffer:
 
     def read_into(self, target) -> int:
         """Move what has come, as much as fits, into `target`; return how many bytes that is."""
-        size = self.ready - self.start
+        start = self.start
+        size = self.ready - start
         if size > len(target):
             size = len(target)
-        index = done = 0
-        at = self.start - self.base
-        while done < size:
-            block = self._blocks[index]
-            count = len(block) - at
-            if count > size - done:
-                count = size - done
-            target[done : done + count] = block[at : at + count]
-            done += count
-            index += 1
-            at = 0
-        if size:
-            self.consume(size)
+        if not size:
+            return 0
+        done = 0
+        at = start - self.base
+        for block in self._blocks:
+            end = done + len(block) - at
+            if end <= size and not at:
+                target[done:end] = block  # no slice of the block: slices are garbage
+            else:
+                end = min(end, size)
+                target[done:end] = block[at : at + end - done]
+                at = 0
+            if end == size:
+                break
+            done = end
+        self.consume(size)
         return size
 
     def read(self, size: int) -> bytes:
@@ -191,28 +198,27 @@ class ReceiveBuffer:
         """Move `start`, and `base` with the blocks that are used up; the peer is told of 3/8 of a window."""
         self.start = start = self.start + size
         blocks = self._blocks
-        base = self.base
-        session = self._session
-        is_empty = start == self.top
-        while blocks:
-            block = blocks[0]
-            if not is_empty and (block is None or base + len(block) > start):
-                break
-            if block is not None:
-                base += len(block)
-                if session is not None:
-                    session.pool.give(block)
-            blocks.pop(0)
-        if is_empty:
+        base = old = self.base
+        if start == self.top:
+            count = len(blocks) if blocks else 0
             base = start
-        if session is not None and base > self.base:
-            session.data_consumed += base - self.base
+        else:  # all but the last block have one size, and that is not used up
+            count = (start - base) // len(blocks[0])
+            base += count * len(blocks[0])
+        self.base = base
+        session = self._session
+        if session is None:
+            while count:
+                blocks.pop(0)
+                count -= 1
+        elif base > old:
+            session.pool.take_back(blocks, count)
+            session.data_consumed += base - old
             window = session.data_window
             if (session.data_consumed + window - session.data_limit) * 8 >= window * 3:
                 session.pending |= _MAX_DATA
             if self.final < 0 and (base - self.told) * 8 >= (self.limit - self.told) * 3:
                 session.pending |= 1 << self._channel
-        self.base = base
 
     def _drop(self) -> None:
         """Drop everything up to `top`, what is missing in it too."""

@@ -204,7 +204,7 @@ class Session(Framer):
                 self._end(_CLOSING, *self._close_args)
             if self._state >= _CLOSING:
                 return self._write_close()
-        path = paths.next_probe(now)
+        path = None if paths.due is None else paths.next_probe(now)
         if path is not None:
             pos = paths.write_frames(path, buf, _BODY, now)
             if pos > _BODY:
@@ -307,13 +307,14 @@ class Session(Framer):
         if self._burst is not None and self._burst.ends is not None:  # before that nothing can be sent
             return self._burst.ends
         paths = self.paths
-        deadline = paths.timer()
-        if deadline is None:
-            deadline = ticks_add(self._heard, self._idle_ms)
+        deadline = paths.due
         if paths.active is None:  # nothing but path frames can be sent
-            return deadline
-        if self._acks.deadline is not None:
-            deadline = earlier(deadline, self._acks.deadline)
+            return ticks_add(self._heard, self._idle_ms) if deadline is None else deadline
+        ack = self._acks.deadline
+        if ack is not None:  # sooner than the session has been idle for too long
+            deadline = ack if deadline is None else earlier(deadline, ack)
+        elif deadline is None:
+            deadline = ticks_add(self._heard, self._idle_ms)
         recovery = self.recovery
         if recovery.is_waiting():
             deadline = earlier(deadline, recovery.timer())

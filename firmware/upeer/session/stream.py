@@ -225,9 +225,7 @@ class Stream:
             count = (self.start - self._base) // size
             self._base += count * size
         pool.left += count
-        while count:
-            pool.give(blocks.pop(0))
-            count -= 1
+        pool.take_back(blocks, count)
         if pool.left * 4 >= pool.share:
             for stream in session.streams:
                 if stream.is_hungry:

@@ -20,6 +20,7 @@ class OnePath:
     valid = True
     rtt_ms = 0
     changes = 0
+    due = None
 
     def __init__(self):
         self.active = self
@@ -28,9 +29,6 @@ class OnePath:
         return self
 
     def next_probe(self, now):
-        return None
-
-    def timer(self):
         return None
 
     def on_progress(self, now):
@@ -81,7 +79,7 @@ def main(count, mode):
         if mode == READ:
             while device.next_event():
                 pass
-            stream.read_into(page)
+            stream.incoming.read_into(page)  # as aio.Channel does
             device.timer()
         else:
             take(device, stream.incoming)
