@@ -2,13 +2,8 @@
 
 import utime
 
-_MASK = (1 << 30) - 1
-_asked = []
-
 
 def __getattr__(name):
     """Have the first ticks_add, by which `base.clock` finds out, wrap at 2**30; all else is the port's own."""
-    if name == "ticks_add" and not _asked:
-        _asked.append(name)
-        return lambda ticks, delta: ticks + delta & _MASK
-    return getattr(utime, name)
+    value = globals()[name] = getattr(utime, name)
+    return value if name != "ticks_add" else lambda ticks, delta: ticks + delta & (1 << 30) - 1
