@@ -110,10 +110,9 @@ def test_reading_on_after_a_datagram_of_no_bytes(project, tmp_path):
 
 def test_a_third_step_of_the_heap(lab, project):
     """What holds 60 KB too much still runs here, and on the chip has neither sockets nor Wi-Fi."""
-    tight = {"heap": "400K", "env": {"UPEER_SLACK_KB": "0"}}
-    assert UP in console(lab, "whole", UP, **tight)
+    assert UP in console(lab, "whole", UP, heap="400K")
     change(project, "main.py", "def run() -> None:\n", "kept = bytearray(150000)\n\n\ndef run() -> None:\n")
-    with VirtualBoard.start(lab.build(name="broken"), **tight) as board:
+    with VirtualBoard.start(lab.build(name="broken"), heap="400K") as board:
         board.wait_for("ticks from")
         with pytest.raises(TimeoutError):
             board.wait_for(UP, 12)

@@ -5,7 +5,6 @@ explains each figure. `look` is called before lwIP would need memory, `start` on
 """
 
 import gc
-import os
 import time
 
 from micropython import const
@@ -25,10 +24,8 @@ SEND_NEEDS = const(2048)
 SOCKET_NEEDS = const(2048)
 STATION_NEEDS = const(1024)
 
-# The second step ends here. The chip's is 112 KB; today's firmware needs more with a second channel.
-SLACK_KB = const(44)
 _limit = _FIRST
-_second = 2 * _FIRST + int(os.getenv("UPEER_SLACK_KB") or SLACK_KB) * 1024
+_second = 2 * _FIRST  # where the third step begins
 heap = _FIRST  # MicroPython's
 drivers = wifi = sockets = 0  # what lwIP and Wi-Fi have: bytes, bytes, number
 waiting = kept = 0  # datagrams in mailboxes, and the bytes that they take here
