@@ -51,7 +51,6 @@ _DATAGRAM = const(0x30)
 # What a packet carried beside stream data.
 _OUTBOX_BIT = const(0x200)
 _PROBE_BIT = const(0x800)
-
 _PATH_FLAG = const(0x2000000)
 
 _OPEN = const(0)
