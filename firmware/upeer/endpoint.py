@@ -21,7 +21,7 @@ _PREFIX = const(8)
 _SMALLEST = const(56)
 _RELAYS = const(3)  # of one session
 _REJOIN_MS = const(2000)
-_PLENTY = const(65536)  # with less of max_data the sessions share it
+_PLENTY = const(65536)  # with less of max_data the sessions share it: each has blocks, Streams and frames beside
 _NO_PATH = const(10)  # code of a session's end
 _SILENCE_MS = const(10000)  # a session nothing came through by then was a replayed invite, or has no path
 _REPLACE_MS = const(2000)  # the same when its room is needed
@@ -303,8 +303,9 @@ class Endpoint:
             session.pool.resize(session.data_window)
 
     def window(self, count: int) -> int:
-        """Return max_data of one of `count` sessions."""
-        return self.limits[1] // count if count and self.limits[1] < _PLENTY else self.limits[1]
+        """Return max_data of one of `count` sessions: one has all, several share three quarters."""
+        whole = self.limits[1]
+        return whole * 3 // (4 * count) if count > 1 and whole < _PLENTY else whole
 
     def relays_of(self, session) -> list:
         """Return the RelayEnds of a session."""

@@ -12,7 +12,8 @@ from upeer.session.frames import bad
 _FLOW_CONTROL = const(3)
 _MAX_GAPS = const(64)
 _MAX_DATA = const(0x100)  # in session.pending, as bit c is MAX_STREAM_DATA of channel c
-_TAILS = const(2)
+
+NOTHING: list = ()  # type: ignore[assignment]  # no ranges: a list is made for the first one
 
 
 class ReceiveBuffer:
@@ -32,7 +33,7 @@ class ReceiveBuffer:
         self._session = session
         self._channel = channel
         self._blocks: list = []  # None: what comes is dropped
-        self._ranges: list = []  # what came behind a gap
+        self._ranges: list = NOTHING  # what came behind a gap
 
     def receive(self, source, pos: int, offset: int, size: int, fin: int) -> bool:
         """Take the data of a STREAM frame; return whether there is more to read, or the end, than before.
@@ -75,6 +76,7 @@ class ReceiveBuffer:
         if offset > self.ready and len(ranges) >= 2 * _MAX_GAPS:
             raise MemoryError
         self._store(source, pos, offset, end)
+        ranges = self._ranges = ranges or []
         add_range(ranges, offset, end)
         if ranges[0] == self.ready:
             ranges.pop(0)
@@ -95,7 +97,7 @@ class ReceiveBuffer:
                 block = blocks[index]
                 if block is None or len(block) < at + count:
                     block = self._new_block(index, block)
-            elif index == len(blocks) and pool.free and self in pool.tails:
+            elif index == len(blocks) and pool.free and pool.tail is self:
                 block = pool.free.pop()
                 blocks.append(block)
             else:
@@ -118,7 +120,7 @@ class ReceiveBuffer:
         size = pool.block_size
         if index >= len(blocks) > 0 and blocks[-1] is not None and len(blocks[-1]) < size:
             self._new_block(len(blocks) - 1, blocks[-1])
-        if self not in pool.tails and not self._take_tail(pool.tails):
+        if not self._take_tail(pool):
             size = min(size, self.top - self.base - index * size)
         block = pool.take(size)
         if old is not None:
@@ -131,16 +133,11 @@ class ReceiveBuffer:
             blocks.append(block)
         return block
 
-    def _take_tail(self, tails: list) -> bool:
-        """Become one of those whose last block is a whole one, in place of one that holds nothing."""
-        for other in tails:
-            if not other._blocks:
-                tails.remove(other)
-                break
-        if len(tails) < _TAILS:
-            tails.append(self)
-            return True
-        return False
+    def _take_tail(self, pool) -> bool:
+        """Be the one whose last block is a whole one, unless another is and holds something."""
+        if pool.tail is None or not pool.tail._blocks:
+            pool.tail = self
+        return pool.tail is self
 
     def on_reset(self, code: int, final: int) -> None:
         """Handle RESET_STREAM: what was not read is gone."""
@@ -222,7 +219,7 @@ class ReceiveBuffer:
 
     def _drop(self) -> None:
         """Drop everything up to `top`, what is missing in it too."""
-        self._ranges.clear()
+        self._ranges = NOTHING
         self.ready = self.top
         self.consume(self.top - self.start)
 
@@ -233,8 +230,7 @@ class ReceiveBuffer:
 
     def retire(self) -> None:
         """Leave the session: a new generation has come. What is still here can be read on, at nobody's expense."""
-        tails = self._session.pool.tails
-        if self in tails:
-            tails.remove(self)
+        if self._session.pool.tail is self:
+            self._session.pool.tail = None
         self._session.data_consumed += self.top - self.base
         self._session = None

@@ -10,7 +10,7 @@ from upeer.base.compat import const
 from upeer.base.errors import LocalError
 from upeer.base.ranges import add_range
 from upeer.base.varint import encode, put_varint
-from upeer.session.receiving import ReceiveBuffer
+from upeer.session.receiving import NOTHING, ReceiveBuffer
 
 _RESET_STREAM = const(0x04)
 _STOP_SENDING = const(0x05)
@@ -45,8 +45,8 @@ class Stream:
         self.sent_length = 0
         self.is_hungry = False  # the application had more than there was room for
         self.blocks: list = []
-        self.lost: list = []  # ranges to be sent again
-        self._acked: list = []  # ranges behind one that is not acknowledged
+        self.lost: list = NOTHING  # ranges to be sent again
+        self._acked: list = NOTHING  # ranges behind one that is not acknowledged
         self._session = session
 
     def write(self, data, offset: int = 0) -> int:
@@ -200,6 +200,7 @@ class Stream:
         acked = self._acked
         if acked or offset > self.start:
             if end > offset:
+                acked = self._acked = acked or []
                 add_range(acked, offset, end)
             if not acked or acked[0] > self.start:
                 return
@@ -238,14 +239,14 @@ class Stream:
         end = min(offset + (length >> 1), self.end)
         offset = max(offset, self.start)
         if offset < end:
+            self.lost = self.lost or []
             add_range(self.lost, offset, end)
 
     def _drop(self, fin: int) -> None:
         self.fin = fin
         self.start = self.end = self.next
         self.is_hungry = False
-        self.lost.clear()
-        self._acked.clear()
+        self.lost = self._acked = NOTHING
         self._release()
 
     def _on_reset_acked(self) -> None:
