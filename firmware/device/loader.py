@@ -5,7 +5,7 @@ whole table of them, and the only place that touches sys.modules. An image has o
 modules, `device.<group>`, which one read of the flash brings; a tree of plain modules loads them one by one.
 
 Who needs a group says so (`load_group`, or `use_groups` for as long as a task runs), then imports from its modules as
-usual.
+usual. What lives longer than a group is of a class that stays loaded: an object keeps its class, and that its module.
 """
 
 import asyncio
