@@ -56,11 +56,14 @@ class ReceiveBuffer:
             if offset < ready:
                 pos += ready - offset
                 offset = ready
-            if offset == ready and not self._ranges:
-                self._store(source, pos, offset, end)
-                self.ready = end
+            is_apart = offset > ready or len(self._ranges) > 0
+            if offset > ready and len(self._ranges) >= 2 * _MAX_GAPS:
+                raise MemoryError
+            self._store(source, pos, offset, end)
+            if is_apart:
+                self._join(offset, end)
             else:
-                self._store_apart(source, pos, offset, end)
+                self.ready = end
         if fin:
             self.final = end
         return self.ready > ready or (self.final == self.ready and fin > 0)
@@ -70,13 +73,9 @@ class ReceiveBuffer:
         if self.final >= 0 and (end > self.final or fin and end != self.final) or fin and end < self.top:
             bad("final size")
 
-    def _store_apart(self, source, pos: int, offset: int, end: int) -> None:
-        """Store a piece while something before it is missing, or was."""
-        ranges = self._ranges
-        if offset > self.ready and len(ranges) >= 2 * _MAX_GAPS:
-            raise MemoryError
-        self._store(source, pos, offset, end)
-        ranges = self._ranges = ranges or []
+    def _join(self, offset: int, end: int) -> None:
+        """Note a piece that was stored while something before it was missing, or is."""
+        ranges = self._ranges = self._ranges or []
         add_range(ranges, offset, end)
         if ranges[0] == self.ready:
             ranges.pop(0)
