@@ -31,6 +31,7 @@ _QUIET_MS = const(250)
 _TROUBLE_MS = const(500)
 _QUIET_LOG_MS = const(5000)
 _SWEEP_MS = const(250)  # between two looks for transient modules that nobody uses any more
+_PAUSES = const(5)  # ticks without a datagram: sessions have nothing under way
 _MANY = const(4)  # datagrams whose garbage is worth a collection as soon as there is time
 _STRANGER_MS = const(62)  # of the budget of invites, before anything is loaded for one from the local network
 _MAX_INVITES = const(4)  # that wait for their answer
@@ -94,6 +95,7 @@ class Agent:
         self._running = []  # the groups of transient modules that tasks use
         self.is_key_awaited = False  # by an invite
         self.received = 0  # datagrams since the last collection, of which garbage is left
+        self._pauses = 0  # ticks in a row without a datagram
         self._clock = clock
         self._is_fast = False
         self._sweep_at = self._quiet_until = now
@@ -192,6 +194,7 @@ class Agent:
         registrar.handle_timer(now)
         self.endpoint.handle_timer(now)
         self.flush()
+        self._pauses = self._pauses + 1 if is_idle else 0
         if not self._running and not registrar.busy:
             self._plan_work(now)
         self.set_clock(bool(self._running or registrar.busy or self.endpoint.sessions))
@@ -206,7 +209,7 @@ class Agent:
         """Begin what is made ahead of need: the tokens of a new week, the key pair of the next handshake."""
         if self.registrar.epoch(now) != self.epoch:
             self.begin(_PAIRS, self._upload_tokens)
-        elif self.endpoint.ephemeral is None:
+        elif self.endpoint.ephemeral is None and (self._pauses >= _PAUSES or not self.endpoint.sessions):
             self.make_key_pair()
 
     def set_clock(self, is_busy: bool) -> None:
