@@ -1,6 +1,6 @@
 """The main job in one run: three masters, three MicroPython devices, a client; ends with one table.
 
-    python examples/demo.py [--keep]
+    python examples/demo.py [--keep] [--chip-timing]
 
 Every step is what a maker does: a platform, servers as processes of their own, licences, flash images, virtual boards,
 a client. Exit code 0 only if all of it held.
@@ -38,6 +38,7 @@ ROOT = Path(__file__).resolve().parent.parent
 UPEER = [sys.executable, "-m", "upeer_cli.main"]
 FILE_SIZE = 1 << 20
 MASTERS = 3
+WIFI_NEEDS = 20 << 10  # bytes that a device leaves it of its memory, at any time
 BOARDS = 3
 LOGIN_S = 30.0
 
@@ -60,8 +61,9 @@ def free_port() -> int:
 class World:
     """All that the demo starts, so that it can be ended again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, chip_timing: bool = False) -> None:
         self.folder = folder
+        self.chip_timing = chip_timing
         self.platform = folder / "platform"
         self.servers: list[subprocess.Popen[str]] = []
         self.boards: list[VirtualBoard] = []
@@ -103,7 +105,7 @@ class World:
 
     def boot(self, name: str, record: dict[str, Any]) -> VirtualBoard:
         """Boot a virtual board with that licence record."""
-        board = VirtualBoard.start(self.image(name), licence=record)
+        board = VirtualBoard.start(self.image(name), licence=record, chip_timing=self.chip_timing)
         self.boards.append(board)
         return board
 
@@ -229,6 +231,18 @@ class Demo:
             await device.command("status")
         return "after 1/4 and 1/2 of a file, which came whole; new connection through the third"
 
+    async def memory(self) -> str:
+        """Ask every device how much of its memory all of this took, and left Wi-Fi."""
+        found = []
+        for did in self.world.dids:
+            async with await self.client.connect(did) as device:
+                found.append(json.loads(bytes((await device.command("status"))[1]))["memory"])
+        peak = max(memory["peak"] for memory in found)
+        least = min(memory["reserve_least"] for memory in found)
+        if least < WIFI_NEEDS or any(memory["refused"] for memory in found):
+            raise RuntimeError(f"a device left Wi-Fi {least} bytes, at most {peak} in use: {found}")
+        return f"at most {peak >> 10} KB of {found[0]['limit'] >> 10} in use, {least >> 10} KB left for Wi-Fi"
+
 
 async def stolen_did(world: World) -> str:
     """A device with a DID that exists, and another licence key."""
@@ -286,6 +300,7 @@ async def show(world: World, steps: Steps) -> None:
         await steps.run("file, relay only", "R0.2", demo.relay())
         await steps.run("relay, then direct", "R2.3", demo.upgrade())
         await steps.run("two masters die", "R0.1", demo.kill_masters())
+        await steps.run("memory of the boards", "R2.8", demo.memory())
     await steps.run("stolen DID", "R0.5a A2", stolen_did(world))
     await steps.run("wrong CRCKey", "R0.5c", wrong_crc_key(world))
     await steps.run("wrong P2PKey", "R0.5b R0.5d", wrong_keys(world))
@@ -310,10 +325,11 @@ def main() -> int:
     """Run the demo."""
     parser = argparse.ArgumentParser(description="Servers, three virtual boards and a client, in one run.")
     parser.add_argument("--keep", action="store_true", help="leave it all running and print commands to try")
+    parser.add_argument("--chip-timing", action="store_true", help="boards that load, wait and collect like a chip")
     options = parser.parse_args()
     os.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"]
     folder = Path(tempfile.mkdtemp(prefix="upeer-demo-"))
-    world = World(folder)
+    world = World(folder, options.chip_timing)
     steps = Steps()
     try:
         steps.call("platform, servers", "R0.1 R0.6", world.start_servers)
