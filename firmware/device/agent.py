@@ -37,9 +37,11 @@ _STRANGER_MS = const(62)  # of the budget of invites, before anything is loaded 
 _MAX_INVITES = const(4)  # that wait for their answer
 _MAX_LAN_INVITES = const(2)  # of them from the local network, where strangers may send
 _HANDSHAKES = const(2)  # under way at a time
+_KEY_PAIRS = const(3)  # made ahead: so many clients may come at once
+_FIRST_BYTES_MS = const(1500)  # what a new session gets before the next key pair is begun
 _HANDSHAKE = ("handshake",)
 _PAIRS = ("pairs",)
-_ECDH = ("ecdh",)
+_KEY_PAIR = ()  # in `_running` instead of groups: a key pair under way, which is no handshake
 _ROLES = ("", "master", "p2p")
 _PATHS = ("lan", "direct", "direct", "relay")
 
@@ -71,7 +73,8 @@ class Agent:
     """The pump. limits: (sessions, max_data, max_channel_data); clock: None or MHz (idle, busy).
 
     The owner has on_connection(connection), on_command(connection, request_id, name, data) and on_tick().
-    `invites` are those that wait for an answer: (invite_id, datagram or event, where from, since when).
+    `invites` are those that wait for an answer: (invite_id, datagram or event, where from, since when). `key_pairs`
+    are made ahead for their handshakes.
     """
 
     def __init__(self, identity, limits: tuple, owner, clock: "tuple | None" = None):
@@ -93,12 +96,13 @@ class Agent:
         self._is_flushing = False
         self._readers = []
         self._running = []  # the groups of transient modules that tasks use
+        self.key_pairs = []
         self.is_key_awaited = False  # by an invite
         self.received = 0  # datagrams since the last collection, of which garbage is left
         self._pauses = 0  # ticks in a row without a datagram
         self._clock = clock
         self._is_fast = False
-        self._sweep_at = self._quiet_until = now
+        self._sweep_at = self._quiet_until = self._keys_at = now
 
     # reading
 
@@ -206,11 +210,15 @@ class Agent:
             collect()
 
     def _plan_work(self, now: int) -> None:
-        """Begin what is made ahead of need: the tokens of a new week, the key pair of the next handshake."""
+        """Begin what is made ahead of need: the tokens of a new week, the key pairs of the next handshakes."""
         if self.registrar.epoch(now) != self.epoch:
             self.begin(_PAIRS, self._upload_tokens)
-        elif self.endpoint.ephemeral is None and (self._pauses >= _PAUSES or not self.endpoint.sessions):
+        elif len(self.key_pairs) < _KEY_PAIRS and self._has_time(now):
             self.make_key_pair()
+
+    def _has_time(self, now: int) -> bool:
+        """Tell whether work that can wait may begin: not right after a handshake, and when sessions pause."""
+        return ticks_diff(self._keys_at, now) <= 0 and (self._pauses >= _PAUSES or not self.endpoint.sessions)
 
     def set_clock(self, is_busy: bool) -> None:
         """Run fast while something waits for us, where the board's file says how fast that is."""
@@ -229,15 +237,15 @@ class Agent:
         return upload_tokens(self)
 
     def make_key_pair(self, is_awaited: bool = False) -> None:
-        """Begin to make the key pair of the next handshake, unless that is under way; in haste if an invite waits."""
+        """Begin to make a key pair of `key_pairs`, unless that is under way; in haste if an invite waits for it."""
         self.is_key_awaited = is_awaited
-        if _ECDH not in self._running:
-            self.begin(_ECDH, self._make_ephemeral)
+        if _KEY_PAIR not in self._running:
+            self.begin(_KEY_PAIR, use_groups, _HANDSHAKE, self._add_key_pair)
 
-    def _make_ephemeral(self):
-        from device.curve import make_ephemeral
+    def _add_key_pair(self):
+        from device.curve import add_key_pair
 
-        return make_ephemeral(self)
+        return add_key_pair(self)
 
     def begin(self, groups: tuple, work, *args) -> None:
         """Run work(*args), which uses groups of transient modules, as a task that logs what it raises."""
@@ -330,5 +338,6 @@ class Agent:
 
     def connect(self, session) -> None:
         """Hand a new session to the owner."""
+        self._keys_at = ticks_add(ticks_ms(), _FIRST_BYTES_MS)
         session.connection = DeviceConnection(session, self)
         self._owner.on_connection(session.connection)

@@ -1,5 +1,5 @@
 """X25519 in slices between other work: the shared secret of a handshake, and the key pair of the next one ahead of
-need. Transient, group "ecdh".
+need. Transient, group "handshake".
 """
 
 import asyncio
@@ -8,8 +8,7 @@ from upeer.base.compat import const
 from upeer.crypto.aead import random_bytes
 from upeer.crypto.x25519 import BASE, Ladder
 
-_STEPS = const(12)  # about 15 ms on an ESP32
-_STEPS_AHEAD = const(6)
+_STEPS = const(6)  # about 15 ms on an ESP32
 _PAUSE_MS = const(10)  # what sessions get between two slices of a key pair that nobody waits for
 _QUIET = const(5)  # so many pauses without a datagram, longer than most round trips, and a slice is in nobody's way
 _PAUSES = const(40)  # after so many it comes anyway
@@ -29,14 +28,14 @@ async def multiply(private: bytes, public: bytes) -> bytes:
     return ladder.result()
 
 
-async def make_ephemeral(agent) -> None:
-    """Make the key pair of the next handshake; shared secrets go first, sessions too unless an invite waits for it."""
+async def add_key_pair(agent) -> None:
+    """Make one of the agent's key pairs; shared secrets go first, sessions too unless an invite waits for it."""
     private = random_bytes(32)
     ladder = Ladder(private, BASE)
-    while not ladder.step(_STEPS_AHEAD):
+    while not ladder.step(_STEPS):
         await _give_way(agent)
     agent.is_key_awaited = False
-    agent.endpoint.ephemeral = (private, ladder.result())
+    agent.key_pairs.append((private, ladder.result()))
 
 
 async def _give_way(agent) -> None:

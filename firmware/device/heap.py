@@ -16,7 +16,7 @@ CHIP_LIMIT = const(114688)  # two steps of the GC heap
 RESERVE = const(20480)  # of ESP-IDF's heap: lwIP and Wi-Fi take their buffers from it
 _GARBAGE = const(4096)  # what may be allocated between two collections
 _LEAST_THRESHOLD = const(8192)
-_MOST_THRESHOLD = const(16384)
+_MOST_THRESHOLD = const(24576)
 _NO_LIMIT = const(0x10000000)  # until the board's file is read
 
 # Bytes that gc.mem_alloc may reach on this board; the most that it was, on the chip's scale; acts that did not fit.
@@ -44,8 +44,13 @@ def reserve(column: int = 1) -> int:
         return _NO_LIMIT  # a board that cannot tell
 
 
-def collect() -> None:
-    """Collect garbage now, and have the next collection come before the heap would grow into its third step."""
+def collect() -> int:
+    """Collect garbage now, and have the next collection come before the heap would grow into its third step.
+
+    Return the bytes that are free then, as `free_bytes`.
+    """
     allocated()
     gc.collect()
-    gc.threshold(max(_LEAST_THRESHOLD, min(_MOST_THRESHOLD, CHIP_LIMIT - allocated())))
+    left = CHIP_LIMIT - allocated()
+    gc.threshold(max(_LEAST_THRESHOLD, min(_MOST_THRESHOLD, left)))
+    return left - _GARBAGE

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from device.curve import multiply
 from device.loader import use_groups
 from upeer.base.clock import ticks_diff, ticks_ms
 from upeer.base.compat import const
@@ -14,7 +15,7 @@ _PATIENCE_MS = const(5000)  # an invite that waits longer than that has been giv
 _POLL_MS = const(20)
 _SEARCH_MS = const(125)  # of the budget of invites, for the search for a stranger among the paired clients
 
-_under_way: "list[bytes]" = []  # client_ids whose handshake is under way
+_under_way: "list[bytes]" = []  # client_ids and lookup tokens whose handshake is under way
 
 
 class _Invite:
@@ -45,17 +46,21 @@ async def answer_invites(agent) -> None:
 async def _answer(agent, invite: _Invite) -> None:
     if _is_known(agent, invite):
         return await _handle(agent, invite)
+    if invite.item in _under_way:
+        return  # through another server too; if its client still wants to after this handshake, it says so again
     if not await use_groups(("pairs",), _identify, agent, invite):
         return
     client_id = invite.keys[3][0]
     if client_id in _under_way:
-        return  # it invites through another server too; if it still wants to after this handshake, it says so again
-    _under_way.append(client_id)
+        return
+    names = [client_id] if invite.is_lan else [client_id, invite.item]
+    _under_way.extend(names)
     try:
         if await _key_pair(agent, invite):
             await _handle(agent, invite)
     finally:
-        _under_way.remove(client_id)
+        for name in names:
+            _under_way.remove(name)
 
 
 async def _handle(agent, invite: _Invite) -> None:
@@ -92,24 +97,21 @@ async def _identify(agent, invite: _Invite) -> bool:
 
 
 async def _key_pair(agent, invite: _Invite) -> bool:
-    """Wait until a key pair is there; False when the client has given up meanwhile."""
+    """Wait until a key pair is there, and use it; False when the client has given up meanwhile."""
     while agent.endpoint.ephemeral is None:
-        if ticks_diff(ticks_ms(), invite.since) > _PATIENCE_MS:
+        if agent.key_pairs:
+            agent.endpoint.ephemeral = agent.key_pairs.pop()
+        elif ticks_diff(ticks_ms(), invite.since) > _PATIENCE_MS:
             return False
-        agent.make_key_pair(True)
-        await asyncio.sleep_ms(_POLL_MS)
+        else:
+            agent.make_key_pair(True)
+            await asyncio.sleep_ms(_POLL_MS)
     return True
-
-
-def _multiply(responder):
-    from device.curve import multiply
-
-    return multiply(responder.private, responder.peer_public)
 
 
 async def _finish(agent, invite: _Invite, responder) -> None:
     try:
-        shared = await use_groups(("ecdh",), _multiply, responder)
+        shared = await multiply(responder.private, responder.peer_public)
         for result in finish_steps(agent.endpoint, responder, shared, 0, ticks_ms()):
             if result:
                 message, session = result

@@ -31,16 +31,16 @@ TRANSIENT: "dict[str, tuple[str, ...]]" = {
     "storage": ("device.store", "device.memory"),
     # find a paired client, change the pairs, make their lookup tokens
     "pairs": ("upeer.handshake.invite", "upeer.handshake.pairs", "device.pairing"),
-    # answer an invite
+    # answer an invite, make the key pair of the next handshake: who wants one of them soon wants the other
     "handshake": (
+        "upeer.crypto.x25519",
+        "device.curve",
         "upeer.crypto.noise",
         "upeer.handshake.messages",
         "upeer.handshake.answer",
         "upeer.handshake.lan",
         "device.invites",
     ),
-    # multiply on the curve: a shared secret, or the key pair of the next handshake
-    "ecdh": ("upeer.crypto.x25519", "device.curve"),
     # answer a built-in command
     "command": ("upeer.session.stats", "device.commands"),
     # the built-in services
@@ -54,15 +54,14 @@ COST = {
     "login": 6800,
     "storage": 2800,
     "pairs": 2500,
-    "handshake": 6400,
-    "ecdh": 1900,
+    "handshake": 8300,
     "command": 1900,
     "echo": 530,
     "files": 2800,
 }
 
 _COMFORT = const(16384)  # bytes: holes between what stays are too small for much of what comes
-_KEEP_MS = const(2000)  # what no task asked for by `use_groups` stays for what may come of it
+_KEEP_MS = const(2000)  # what no task uses any more stays so long, unless its room is wanted: it may come again
 
 _users: "dict[str, int]" = {}  # how many tasks use a group now
 _until: "dict[str, int]" = {}  # when a group that is loaded may be dropped
@@ -98,7 +97,7 @@ def load_group(group: str) -> None:
 async def use_groups(groups: tuple, work, *args):
     """Load groups, a module in a turn of the loop, and await work(*args); they stay loaded until that ends.
 
-    Then they are dropped as soon as the agent has time for it.
+    A while after that they are dropped.
     """
     for group in groups:
         _users[group] = _users.get(group, 0) + 1
@@ -113,7 +112,7 @@ async def use_groups(groups: tuple, work, *args):
             if not _users[group]:
                 del _users[group]
             if group in _until:
-                _until[group] = ticks_ms()
+                _until[group] = ticks_add(ticks_ms(), _KEEP_MS)
 
 
 def _load_steps(group: str):
@@ -180,14 +179,14 @@ def admit(size: int) -> bool:
 
 
 def _make_room(group: str) -> None:
-    collect()
-    victims = plan(group, list(_until), _users, free_bytes())
+    free = collect()
+    victims = plan(group, list(_until), _users, free)
     for victim in victims or ():
         drop_group(victim)
-    if victims:
+    if victims or free < COST[group] or reserve() < RESERVE:
         collect()
-    if not admit(COST[group]):
-        raise MemoryError("no room for " + group)
+        if not admit(COST[group]):
+            raise MemoryError("no room for " + group)
 
 
 def forget(name: str) -> None:

@@ -1,11 +1,12 @@
 """A device in virtual time that is as slow as a chip: every step of its loop takes the time that it would take there.
 
 The image's files run under MicroPython's unix port and callgrind (counted/start.py). After each step the host reads
-what it cost: 15 ns for an instruction beside AES and SHA, which the chip has in hardware; 0.16 s for each file of
-modules read out of the flash; 7.7 ms for each collection, when the garbage of the steps has come to the firmware's
-threshold; for a look at how much is allocated what a heap of the chip's blocks takes. What a step sends leaves spread
-over its time, the last at its end; meanwhile six datagrams wait in a socket's mailbox and more are lost. A wait ends on
-a tick of 10 ms.
+what it cost at 160 MHz: 15 ns for an instruction beside AES and SHA, which the chip has in hardware; 0.16 s for each
+file of modules read out of the flash; 7.7 ms for each collection, when the garbage of the steps has come to the
+firmware's threshold; for a look at how much is allocated what a heap of the chip's blocks takes. At 240 MHz, which the
+firmware sets while it is busy where the board's file says so, all of it takes two thirds. What a step sends leaves
+spread over its time, the last at its end; meanwhile six datagrams wait in a socket's mailbox and more are lost. A wait
+ends on a tick of 10 ms.
 """
 
 import json
@@ -38,6 +39,7 @@ _AES_MS = 5e-6  # an instruction of the host's AES: 1200 bytes take 0.25 ms on t
 _SHA_MS = 2.5e-6  # likewise, 0.1 ms
 _LOAD_MS = 160
 _COLLECTION_MS = 7.7
+_MHZ = 160  # of all these times
 _RECEIVED_GARBAGE = 1300  # of recvfrom on the chip
 _BLOCKS = (112 / 16) / (1024 / 32)  # of the chip's heap beside those of _HEAP: gc.mem_alloc looks at each
 _CHIP = 1.48  # bytes here for each on the chip
@@ -148,7 +150,8 @@ class CountedBoard:
             self._garbage = 0
         cost = found.cost
         ms = max(0, cost.beside_crypto - elsewhere) * _INSTRUCTION_MS + cost.aes * _AES_MS + cost.sha * _SHA_MS
-        return ms + loaded * _LOAD_MS + collections * _COLLECTION_MS
+        ms += loaded * _LOAD_MS + collections * _COLLECTION_MS
+        return ms * _MHZ / answer["mhz"]
 
     def _read(self) -> instructions.Profile:
         """Return what callgrind counted in the last step."""

@@ -29,13 +29,13 @@ class Board(CountedBoard):
         self._read = lambda: profile
 
 
-def cost_ms(garbage=0, received=0, threshold=16384, **counts):
+def cost_ms(garbage=0, received=0, threshold=16384, mhz=160, **counts):
     """Return what a step with these counts costs."""
     cost = Cost(counts.get("total", 0), counts.get("aes", 0), counts.get("sha", 0))
-    names = {"loaded": "mp_raw_code_load_file", "collected": "gc_collect"}
+    names = {"loaded": "mp_raw_code_load_file", "collected": "gc_collect", "looked": "gc_info"}
     calls = {names[key]: count for key, count in counts.items() if key in names}
     board = Board(Profile(cost, calls, dict.fromkeys(calls, counts.get("inside", 0))))
-    return board._cost_ms({"garbage": garbage, "threshold": threshold}, received)
+    return board._cost_ms({"garbage": garbage, "threshold": threshold, "mhz": mhz}, received)
 
 
 def test_step_costs_instructions_reads_of_the_flash_and_collections():
@@ -43,6 +43,11 @@ def test_step_costs_instructions_reads_of_the_flash_and_collections():
     assert cost_ms(total=1_000_000, aes=400_000, sha=200_000) == pytest.approx(6 + 2 + 0.5)
     assert cost_ms(total=1_000_000, loaded=2, inside=600_000) == pytest.approx(6 + 320)
     assert cost_ms(total=1_000_000, collected=1, inside=800_000) == pytest.approx(3 + 7.7)
+    assert cost_ms(total=1_000_000, looked=1, inside=800_000) == pytest.approx(3 + 0.8 * 15 * 7 / 32)
+
+
+def test_all_of_it_is_faster_at_240_mhz():
+    assert cost_ms(total=1_000_000, loaded=1, collected=1, mhz=240) == pytest.approx((15 + 160 + 7.7) / 1.5)
 
 
 def test_garbage_is_collected_when_it_has_come_to_the_threshold():

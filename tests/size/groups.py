@@ -10,7 +10,7 @@ LOADED_LIMIT = 40 * 1024  # bytes of .mpy; code takes about 1.7 times as much RA
 # Loaded for a while and dropped when done, or loaded only on request.
 PASSING = {
     # the groups of firmware/device/loader.py
-    *(f"device/{group}.py" for group in ("start", "login", "storage", "pairs", "handshake", "ecdh", "command")),
+    *(f"device/{group}.py" for group in ("start", "login", "storage", "pairs", "handshake", "command")),
     "device/names.py",  # loaded and dropped once, at the start
     "device/services/files.py",  # loaded when a client asks for files
     "upeer/session/mtu.py",  # only where both ends allow packets over 1200 bytes

@@ -19,6 +19,7 @@ import asyncio
 import time
 
 import host32
+import machine
 import network  # requests change its air
 
 
@@ -71,4 +72,4 @@ while True:
         time.ticks_cpu()
         garbage = max(0, gc.mem_alloc() - before)
         gc.enable()
-    host32.answer(wake=asyncio.idle_ms(), garbage=garbage, threshold=gc.threshold())
+    host32.answer(wake=asyncio.idle_ms(), garbage=garbage, threshold=gc.threshold(), mhz=machine.freq() // 1000000)

@@ -86,7 +86,7 @@ def test_ladder_counts_its_steps():
     steps = 1
     while not curve.step(1):
         steps += 1
-    assert steps == 268
+    assert steps == 296
     assert curve.step(5)
     assert curve.result() == curve.result() == public_key(ALICE)
 

@@ -4,6 +4,7 @@ import asyncio
 
 from device.agent import Agent
 from device.loader import drop_all
+from upeer.base.clock import ticks_ms
 from upeer.connect import ClientEndpoint, encode_lan_invite
 from upeer.crypto.aead import random_bytes
 from upeer.handshake.invite import lan_key, lookup_token, session_psk
@@ -95,7 +96,7 @@ async def until(is_so):
 def test_invites_that_find_no_key_pair_are_all_answered():
     agent, wire = made()
     clients = [Client(number) for number in range(3)]
-    assert agent.endpoint.ephemeral is None
+    assert not agent.key_pairs
 
     async def main():
         for client in clients:
@@ -105,6 +106,29 @@ def test_invites_that_find_no_key_pair_are_all_answered():
     asyncio.run(main())
     assert [client.status(wire) for client in clients] == [0, 0, 0]
     assert len(agent.endpoint.sessions) == 3
+    drop_all()
+
+
+def test_three_key_pairs_are_made_ahead_and_each_serves_one_client():
+    agent, wire = made()
+    clients = [Client(number) for number in range(3)]
+    agent.epoch = EPOCH
+    agent.registrar.epoch = lambda now: EPOCH
+
+    async def main():
+        for _ in range(4):
+            agent._plan_work(ticks_ms())
+            await until(lambda: not agent._running)
+        pairs = list(agent.key_pairs)
+        assert len(pairs) == len({pair[0] for pair in pairs}) == 3
+        for client in clients:
+            agent._on_event(client.event(wire), 0)
+        await until(lambda: len(wire.answers) == 3)
+        assert agent.key_pairs == [] and agent.endpoint.ephemeral is None
+        agent._plan_work(ticks_ms())
+        assert () not in agent._running  # the sessions' first bytes go first
+
+    asyncio.run(main())
     drop_all()
 
 
