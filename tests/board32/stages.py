@@ -12,6 +12,12 @@ import upeer_client
 
 _BUSY_BYTES = 120_000
 _SETTLE_S = 4
+_LONGEST_S = 30
+# What is loaded beside the resident unit, the interface's stubs and the services in use.
+_LOADED = """
+import sys
+print(*(name for name in sys.modules if name in %r))
+""" % (tuple(f"device.{group}" for group in ("start", "login", "storage", "pairs", "handshake", "command")),)
 PINNED = "objects of modules that were dropped"
 # Prints how many objects the device holds that are of a class of no module that is loaded.
 _PINNED = """
@@ -49,7 +55,7 @@ def measure(folder: Path) -> dict[str, int]:
             for number in (1, 2, 3):
                 board.wait_for(f"online master {number}")
             board.wait_for("online p2p", count=3)
-            time.sleep(_SETTLE_S)
+            asyncio.run(_settle(board))
             found["logged in"] = board.allocated()
             return found | asyncio.run(_with_sessions(lab, board))
 
@@ -58,16 +64,16 @@ async def _with_sessions(lab: board_lab.Lab, board: Board32) -> dict[str, int]:
     found = {}
     async with lab.client(name="first") as one, lab.client(name="second") as two:
         await lab.pair(one)
-        await asyncio.sleep(_SETTLE_S)
+        await _settle(board)
         async with await one.connect(lab.dids[0]) as first:
             found["one session"] = await _most_live(board, [first], 1)
             found["one session, four busy channels"] = await _most_live(board, [first], 4)
-            await asyncio.sleep(_SETTLE_S)
+            await _settle(board)
             found[PINNED] = int(await asyncio.to_thread(board.run, _PINNED))
             status, _ = await first.command("pair-open")
             assert status == 0
             await lab.pair(two)
-            await asyncio.sleep(_SETTLE_S)
+            await _settle(board)
             async with await two.connect(lab.dids[0]) as second:
                 board.run("application = bytearray(8192)")
                 found["two sessions, an application of 8 KB"] = await _most_live(board, [first, second], 1)
@@ -76,12 +82,22 @@ async def _with_sessions(lab: board_lab.Lab, board: Board32) -> dict[str, int]:
     return found
 
 
+async def _settle(board: Board32) -> None:
+    """Wait until what acts needed is dropped, the making of key pairs too."""
+    await asyncio.sleep(_SETTLE_S)
+    end = time.monotonic() + _LONGEST_S
+    while loaded := (await asyncio.to_thread(board.run, _LOADED)).strip():
+        if time.monotonic() > end:
+            raise TimeoutError(f"still loaded: {loaded}")
+        await asyncio.sleep(0.2)
+
+
 async def _most_live(board: Board32, connections: "list[upeer_client.Connection]", channels: int) -> int:
     """Keep channels of each connection busy with echoes, and return the most that was live meanwhile.
 
     Before that, what the handshake needed is left time to be dropped: this is what sessions hold.
     """
-    await asyncio.sleep(_SETTLE_S)
+    await _settle(board)
     data = os.urandom(_BUSY_BYTES // 4 if len(connections) * channels == 1 else _BUSY_BYTES)
     opened = [await link.open("echo", number) for link in connections for number in range(1, channels + 1)]
     work = asyncio.gather(*(board_lab.echo(channel, data) for channel in opened))

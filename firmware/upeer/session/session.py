@@ -52,7 +52,6 @@ _DATAGRAM = const(0x30)
 _OUTBOX_BIT = const(0x200)
 _PROBE_BIT = const(0x800)
 _PATH_FLAG = const(0x2000000)
-
 _OPEN = const(0)
 _FLUSHING = const(1)  # our close waits until all is delivered
 _CLOSING = const(2)  # CLOSE is sent, and again to late packets
