@@ -86,7 +86,12 @@ def measure(shipped: Mapping[str, bytes], folder: Path, left_out: Collection[str
 def long_names(parts: Mapping[str, int]) -> dict[str, int]:
     """Return the parts under the names that stand in the source, not those of the image."""
     names = image.shipped_sources().names["files"][_CORE.replace(".", "/") + ".py"]
-    return {names.get(name, name).partition(" ")[0].rpartition(":")[2]: size for name, size in parts.items()}
+    found = {}
+    for name, size in parts.items():
+        owner, dot, method = name.partition(".")
+        long_name = names.get(name) or names.get(owner, owner).partition(" ")[0] + dot + method
+        found[long_name.partition(" ")[0].rpartition(":")[2]] = size
+    return found
 
 
 def by_class(parts: Mapping[str, int]) -> dict[str, int]:
