@@ -77,11 +77,10 @@ class Session(Framer):
         records = _FEWEST_PACKETS
         while records < _MOST_PACKETS and records * 768 < ours[0]:
             records <<= 1
-        super().__init__(records >> 2, ours, theirs)
+        super().__init__(max(records >> 2, _FEWEST_PACKETS >> 1), ours, theirs)
         self.connection_id = connection_id
         self.send_path = None
-        self.duplicates = 0
-        self.packets_in = self.packets_out = 0
+        self.duplicates = self.packets_in = self.packets_out = 0
         self.bytes_in = self.bytes_out = 0
         self.recovery = Recovery(self, records, _PACKET_SIZE, theirs[4])
         self._burst = None
