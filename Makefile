@@ -56,9 +56,11 @@ bench: setup  ## the figures beside goals and peers, also in build/bench.json; O
 	@.ci/system-packages bench
 	@$(PY) tests/bench/run_all.py "$(ONLY)" $(if $(UPDATE),--update)
 
-heaps: setup  ## the smallest heap of every module of tests on MicroPython, over all layouts, beside the gate
+heaps: setup  ## the smallest heap of every module of tests on MicroPython and of a whole device, over all layouts, beside the gates
 	@$(PY) tests/core/run_mpy.py --smallest
 	@$(PY) tests/device/device_mpy.py --smallest
+	@$(PY) tests/bench/bench_heap.py --layouts --from 112 --to 184
+	@$(PY) tests/factory/selftest_heap.py
 
 fuzz: setup  ## fuzz every parser for SECONDS=60 in all; TARGET=name picks one
 	$(PY) tests/fuzz/fuzz.py --seconds $(SECONDS) $(if $(TARGET),--target $(TARGET))
