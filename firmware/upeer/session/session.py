@@ -220,11 +220,10 @@ class Session(Framer):
         has_room = False
         if stream or self._outbox or recovery.probes or (self._mtu and self._mtu.size):
             has_room = recovery.has_room(now)
-        deadline = acks.deadline
-        is_due = deadline is not None and ticks_diff(deadline, now) <= 0
+        is_due = acks.deadline is not None and ticks_diff(acks.deadline, now) <= 0
         if not (is_due or has_room or self.pending or recovery.probes):
             return 0
-        start = _BODY if deadline is None else acks.write(view, _BODY, self._outbox, now)
+        start = _BODY if acks.deadline is None else acks.write(view, _BODY, self._outbox, now)
         if self.pending:
             is_due = True
             start = self._write_limits(view, start)
