@@ -31,14 +31,13 @@ _QUIET_MS = const(250)
 _TROUBLE_MS = const(500)
 _QUIET_LOG_MS = const(5000)
 _SWEEP_MS = const(250)  # between two looks for transient modules that nobody uses any more
-_PAUSES = const(5)  # ticks without a datagram: sessions have nothing under way
 _MANY = const(4)  # datagrams whose garbage is worth a collection as soon as there is time
 _STRANGER_MS = const(62)  # of the budget of invites, before anything is loaded for one from the local network
 _MAX_INVITES = const(4)  # that wait for their answer
 _MAX_LAN_INVITES = const(2)  # of them from the local network, where strangers may send
 _HANDSHAKES = const(2)  # under way at a time
-_KEY_PAIRS = const(3)  # made ahead: so many clients may come at once
-_FIRST_BYTES_MS = const(1500)  # what a new session gets before the next key pair is begun
+_KEY_PAIRS = const(3)  # made ahead while no session wants that memory: so many clients may come at once
+_NEXT_MS = const(1500)  # after a session began: another may come at once
 _HANDSHAKE = ("handshake",)
 _PAIRS = ("pairs",)
 _KEY_PAIR = ()  # in `_running` instead of groups: a key pair under way, which is no handshake
@@ -99,7 +98,6 @@ class Agent:
         self.key_pairs = []
         self.is_key_awaited = False  # by an invite
         self.received = 0  # datagrams since the last collection, of which garbage is left
-        self._pauses = 0  # ticks in a row without a datagram
         self._clock = clock
         self._is_fast = False
         self._sweep_at = self._quiet_until = self._keys_at = now
@@ -198,7 +196,6 @@ class Agent:
         registrar.handle_timer(now)
         self.endpoint.handle_timer(now)
         self.flush()
-        self._pauses = self._pauses + 1 if is_idle else 0
         if not self._running and not registrar.busy:
             self._plan_work(now)
         self.set_clock(bool(self._running or registrar.busy or self.endpoint.sessions))
@@ -213,12 +210,8 @@ class Agent:
         """Begin what is made ahead of need: the tokens of a new week, the key pairs of the next handshakes."""
         if self.registrar.epoch(now) != self.epoch:
             self.begin(_PAIRS, self._upload_tokens)
-        elif len(self.key_pairs) < _KEY_PAIRS and self._has_time(now):
+        elif len(self.key_pairs) < _KEY_PAIRS and not self.endpoint.sessions and ticks_diff(self._keys_at, now) <= 0:
             self.make_key_pair()
-
-    def _has_time(self, now: int) -> bool:
-        """Tell whether work that can wait may begin: not right after a handshake, and when sessions pause."""
-        return ticks_diff(self._keys_at, now) <= 0 and (self._pauses >= _PAUSES or not self.endpoint.sessions)
 
     def set_clock(self, is_busy: bool) -> None:
         """Run fast while something waits for us, where the board's file says how fast that is."""
@@ -338,6 +331,6 @@ class Agent:
 
     def connect(self, session) -> None:
         """Hand a new session to the owner."""
-        self._keys_at = ticks_add(ticks_ms(), _FIRST_BYTES_MS)
+        self._keys_at = ticks_add(ticks_ms(), _NEXT_MS)
         session.connection = DeviceConnection(session, self)
         self._owner.on_connection(session.connection)

@@ -43,8 +43,8 @@ async def _give_way(agent) -> None:
     quiet = 0
     for _ in range(_PAUSES):
         received = agent.received
-        is_urgent = agent.is_key_awaited or not agent.endpoint.sessions
-        await asyncio.sleep_ms(0 if is_urgent and not _under_way[0] else _PAUSE_MS)
+        is_urgent = not _under_way[0] and (agent.is_key_awaited or not agent.endpoint.sessions)
+        await asyncio.sleep_ms(0 if is_urgent else _PAUSE_MS)
         quiet = quiet + 1 if agent.received == received else 0
         if is_urgent or quiet == _QUIET:
             return

@@ -37,7 +37,7 @@ def test_what_stays_loaded_with_a_session_is_what_the_size_table_says(lab):
         await lab.pair(client)
         async with await client.connect(lab.dids[0]) as connection:
             await board_lab.echo(await connection.open("echo", 1), b"something")
-            await asyncio.sleep(8)  # the next handshake's key pair is made, and what made it dropped
+            await asyncio.sleep(5)  # the next handshake's key pair is made, and what made it dropped
             status, answer = await connection.command("modules")
             assert status == 0
             return {name.replace(".", "/") + ".py" for name in bytes(answer).decode().split()}

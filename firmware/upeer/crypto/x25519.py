@@ -28,11 +28,11 @@ _INVERSE = (
 )
 
 
-def _multiply(k: int, u: int):
+def _multiply(k: bytes, u: int):
     """Yield after each of 255 ladder steps and 40 parts of the inverse, then yield the u coordinate of k * (u, v)."""
     x2, z2, x3, z3, swapped = 1, 0, u, 1, 0
     for t in range(254, -1, -1):
-        bit = k >> t & 1
+        bit = k[t >> 3] >> (t & 7) & 1
         if bit != swapped:
             x2, z2, x3, z3, swapped = x3, z3, x2, z2, bit
         a = x2 + z2
@@ -73,7 +73,7 @@ class Ladder:
             raise LocalError("X25519 key is not of 32 bytes")
         top = 1 << 254
         k = int.from_bytes(private, "little") % top // 8 * 8 + top
-        self._steps = _multiply(k, int.from_bytes(public, "little") % (2 * top) % _P)
+        self._steps = _multiply(k.to_bytes(32, "little"), int.from_bytes(public, "little") % (2 * top) % _P)
         self._result = None
 
     def step(self, count: int) -> bool:

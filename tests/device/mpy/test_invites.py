@@ -126,7 +126,13 @@ def test_three_key_pairs_are_made_ahead_and_each_serves_one_client():
         await until(lambda: len(wire.answers) == 3)
         assert agent.key_pairs == [] and agent.endpoint.ephemeral is None
         agent._plan_work(ticks_ms())
-        assert () not in agent._running  # the sessions' first bytes go first
+        agent._keys_at = ticks_ms()
+        agent._plan_work(ticks_ms())
+        assert () not in agent._running  # beside sessions there is no room for it
+        agent.endpoint.sessions.clear()
+        agent._plan_work(ticks_ms())
+        assert () in agent._running
+        await until(lambda: not agent._running)
 
     asyncio.run(main())
     drop_all()
