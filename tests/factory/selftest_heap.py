@@ -20,11 +20,12 @@ from upeer_factory.board.targets import ReplTarget
 from upeer_factory.errors import FactoryError
 from upeer_factory.pool.pool import Reserved
 
-_LOW_K = 96
+_LOW_K, _HIGH_K = 96, 192
+_LOOP_S = 10  # a heap that is too small is not waited for
 _STEP_K = 2
 
 
-def passes(folder: Path, heap_k: int) -> str:
+def passes(folder: Path, heap_k: int, loop_s: int = 45) -> str:
     """Return what a board with that heap fails, nothing if it passes all of its self-test."""
     image.build(load_board("UNIX"), folder, image.Options(licence=RECORD))
     with VirtualBoard.start(folder, heap=f"{heap_k}K") as board:
@@ -33,7 +34,7 @@ def passes(folder: Path, heap_k: int) -> str:
             licence = Reserved(RECORD["did"], target.read_mac(), "reserved", True, RECORD)
             nonce = prove.new_nonce()
             with LineServer(Place("127.0.0.1"), licence, nonce) as line:
-                wanted = {"ssid": "line", "server": line.address}
+                wanted = {"ssid": "line", "server": line.address, "loop_s": loop_s}
                 answer = target.selftest(nonce, licence.mac, wanted)
                 found = prove.check_selftest(answer, nonce, licence.mac, RECORD["licence_key"])
                 return " ".join(found.failed) or line.check(found.rows["loop"])
@@ -43,10 +44,10 @@ def passes(folder: Path, heap_k: int) -> str:
 
 def smallest(folder: Path) -> int:
     """Return the smallest heap in KiB, within a step."""
-    low, high = _LOW_K, 2 * GATE_K
+    low, high = _LOW_K, _HIGH_K
     while high - low > _STEP_K:
         middle = (low + high) // 2
-        low, high = (low, middle) if not passes(folder, middle) else (middle, high)
+        low, high = (low, middle) if not passes(folder, middle, _LOOP_S) else (middle, high)
     return high
 
 
