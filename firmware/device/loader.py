@@ -97,7 +97,7 @@ def load_group(group: str) -> None:
 async def use_groups(groups: tuple, work, *args):
     """Load groups, a module in a turn of the loop, and await work(*args); they stay loaded until that ends.
 
-    A while after that they are dropped.
+    A while after that they are dropped; where there is little room, as soon as the agent has time for it.
     """
     for group in groups:
         _users[group] = _users.get(group, 0) + 1
@@ -112,7 +112,7 @@ async def use_groups(groups: tuple, work, *args):
             if not _users[group]:
                 del _users[group]
             if group in _until:
-                _until[group] = ticks_add(ticks_ms(), _KEEP_MS)
+                _until[group] = ticks_add(ticks_ms(), _KEEP_MS if free_bytes() >= _COMFORT else 0)
 
 
 def _load_steps(group: str):
