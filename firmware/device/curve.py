@@ -9,9 +9,7 @@ from upeer.crypto.aead import random_bytes
 from upeer.crypto.x25519 import BASE, Ladder
 
 _STEPS = const(6)  # about 15 ms on an ESP32
-_PAUSE_MS = const(10)  # what sessions get between two slices of a key pair that nobody waits for
-_QUIET = const(5)  # so many pauses without a datagram, longer than most round trips, and a slice is in nobody's way
-_PAUSES = const(40)  # after so many it comes anyway
+_PAUSE_MS = const(10)  # between two looks whether a shared secret is done
 
 _under_way = [0]  # shared secrets that a client waits for
 
@@ -29,22 +27,14 @@ async def multiply(private: bytes, public: bytes) -> bytes:
 
 
 async def add_key_pair(agent) -> None:
-    """Make one of the agent's key pairs; shared secrets go first, sessions too unless an invite waits for it."""
+    """Make one of the agent's key pairs; shared secrets go first. Beside a session only if an invite waits for it."""
     private = random_bytes(32)
     ladder = Ladder(private, BASE)
     while not ladder.step(_STEPS):
-        await _give_way(agent)
+        await asyncio.sleep_ms(0)
+        while _under_way[0]:
+            await asyncio.sleep_ms(_PAUSE_MS)
+        if agent.endpoint.sessions and not agent.is_key_awaited:
+            return  # the room and time are the session's
     agent.is_key_awaited = False
     agent.key_pairs.append((private, ladder.result()))
-
-
-async def _give_way(agent) -> None:
-    """Let go first what is more urgent than a key pair: a slice is 20 ms, and its garbage a collection."""
-    quiet = 0
-    for _ in range(_PAUSES):
-        received = agent.received
-        is_urgent = not _under_way[0] and (agent.is_key_awaited or not agent.endpoint.sessions)
-        await asyncio.sleep_ms(0 if is_urgent else _PAUSE_MS)
-        quiet = quiet + 1 if agent.received == received else 0
-        if is_urgent or quiet == _QUIET:
-            return

@@ -129,10 +129,13 @@ def test_three_key_pairs_are_made_ahead_and_each_serves_one_client():
         agent._keys_at = ticks_ms()
         agent._plan_work(ticks_ms())
         assert () not in agent._running  # beside sessions there is no room for it
+        sessions = list(agent.endpoint.sessions)
         agent.endpoint.sessions.clear()
         agent._plan_work(ticks_ms())
         assert () in agent._running
+        agent.endpoint.sessions.extend(sessions)
         await until(lambda: not agent._running)
+        assert agent.key_pairs == []  # given up
 
     asyncio.run(main())
     drop_all()
