@@ -8,8 +8,8 @@ import pytest
 import stretches
 
 # Measured, and a tenth above. The goal is stretches.GOAL: whoever makes a stretch shorter lowers these.
-MOST_AT_START = 15_200_000
-MOST = 22_000_000
+MOST_AT_START = 12_600_000
+MOST = 7_000_000
 
 _SCRIPT = """
 import asyncio
