@@ -14,10 +14,8 @@ _BUSY_BYTES = 120_000
 _SETTLE_S = 4
 _LONGEST_S = 30
 # What is loaded beside the resident unit, the interface's stubs and the services in use.
-_LOADED = """
-import sys
-print(*(name for name in sys.modules if name in %r))
-""" % (tuple(f"device.{group}" for group in ("start", "login", "storage", "pairs", "handshake", "command")),)
+_GROUPS = ("start", "login", "storage", "pairs", "handshake", "command")
+_LOADED = f"import sys\nprint(*(name for name in sys.modules if name in {[f'device.{group}' for group in _GROUPS]}))"
 PINNED = "objects of modules that were dropped"
 # Prints how many objects the device holds that are of a class of no module that is loaded.
 _PINNED = """
