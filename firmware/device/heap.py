@@ -15,7 +15,6 @@ from upeer.base.compat import const
 CHIP_LIMIT = const(114688)  # two steps of the GC heap
 RESERVE = const(20480)  # of ESP-IDF's heap: lwIP and Wi-Fi take their buffers from it
 _GARBAGE = const(4096)  # what may be allocated between two collections
-_LEAST_THRESHOLD = const(8192)
 _MOST_THRESHOLD = const(24576)
 _NO_LIMIT = const(0x10000000)  # until the board's file is read
 
@@ -52,5 +51,5 @@ def collect() -> int:
     allocated()
     gc.collect()
     left = CHIP_LIMIT - allocated()
-    gc.threshold(max(_LEAST_THRESHOLD, min(_MOST_THRESHOLD, left)))
+    gc.threshold(max(_GARBAGE, min(_MOST_THRESHOLD, left)))
     return left - _GARBAGE

@@ -60,7 +60,7 @@ COST = {
     "files": 2800,
 }
 
-_COMFORT = const(16384)  # bytes: holes between what stays are too small for much of what comes
+_COMFORT = const(24576)  # bytes: holes between what stays are too small for much of what comes
 _KEEP_MS = const(2000)  # what no task uses any more stays so long, unless its room is wanted: it may come again
 
 _users: "dict[str, int]" = {}  # how many tasks use a group now
@@ -126,6 +126,8 @@ def _load_steps(group: str):
         for name in _files(group):
             __import__(name)
             yield
+        if free_bytes() < _COMFORT:
+            collect()  # garbage comes out of what is left now
 
 
 def _files(group: str) -> tuple:

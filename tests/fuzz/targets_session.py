@@ -15,7 +15,7 @@ _SEEDS = vector_seeds("frames*") + [bytes.fromhex("08010005") + b"hello", bytes.
 class _Path:
     """One path that is always there."""
 
-    kind, addr, tag, valid, rtt_ms, changes = 0, "peer", None, True, 0, 0
+    kind, addr, tag, valid, rtt_ms, changes, due = 0, "peer", None, True, 0, 0, None
 
     def __init__(self) -> None:
         self.active = self
@@ -26,7 +26,7 @@ class _Path:
     def nothing(self, *_: object) -> None:
         return None
 
-    on_challenge = on_response = next_probe = on_pto = on_progress = timer = handle_timer = nothing
+    on_challenge = on_response = next_probe = on_pto = on_progress = handle_timer = nothing
 
 
 def _session() -> Session:

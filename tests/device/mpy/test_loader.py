@@ -21,7 +21,7 @@ def test_every_group_has_its_cost():
     assert len(modules) == len(set(modules))
 
 
-COMFORT = 16384
+COMFORT = 24576
 
 
 def test_plan_drops_nothing_while_there_is_room():
