@@ -50,6 +50,11 @@ def collect() -> int:
     """
     allocated()
     gc.collect()
-    left = CHIP_LIMIT - allocated()
-    gc.threshold(max(_GARBAGE, min(_MOST_THRESHOLD, left)))
-    return left - _GARBAGE
+    free = free_bytes()
+    limit_garbage(free)
+    return free
+
+
+def limit_garbage(free: int) -> None:
+    """Have the next collection come before `free` bytes, as `free_bytes` tells, and the allowance are used up."""
+    gc.threshold(max(_GARBAGE, min(_MOST_THRESHOLD, free + _GARBAGE)))

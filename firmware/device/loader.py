@@ -11,7 +11,7 @@ usual. What lives longer than a group is of a class that stays loaded: an object
 import asyncio
 import sys
 
-from device.heap import RESERVE, collect, figures, free_bytes, reserve
+from device.heap import RESERVE, collect, figures, free_bytes, limit_garbage, reserve
 from upeer.base.clock import ticks_add, ticks_diff, ticks_ms
 from upeer.base.compat import const
 
@@ -60,7 +60,8 @@ COST = {
     "files": 2800,
 }
 
-_COMFORT = const(24576)  # bytes: holes between what stays are too small for much of what comes
+_COMFORT = const(16384)  # bytes: holes between what stays are too small for much of what comes
+_ROOMY = const(24576)  # with so much free, what no task uses any more may stay for a while
 _KEEP_MS = const(2000)  # what no task uses any more stays so long, unless its room is wanted: it may come again
 
 _users: "dict[str, int]" = {}  # how many tasks use a group now
@@ -112,7 +113,7 @@ async def use_groups(groups: tuple, work, *args):
             if not _users[group]:
                 del _users[group]
             if group in _until:
-                _until[group] = ticks_add(ticks_ms(), _KEEP_MS if free_bytes() >= _COMFORT else 0)
+                _until[group] = ticks_add(ticks_ms(), _KEEP_MS if free_bytes() >= _ROOMY else 0)
 
 
 def _load_steps(group: str):
@@ -127,7 +128,8 @@ def _load_steps(group: str):
             __import__(name)
             yield
         if free_bytes() < _COMFORT:
-            collect()  # garbage comes out of what is left now
+            collect()  # the next one has to come sooner than was set before the load
+            yield
 
 
 def _files(group: str) -> tuple:
@@ -171,10 +173,12 @@ def admit(size: int) -> bool:
     Garbage and transient modules that no task uses make room for it.
     """
     if reserve() >= RESERVE:
-        if free_bytes() >= size:
-            return True
-        drop_all()
-        if free_bytes() >= size:
+        left = free_bytes() - size
+        if left < 0:
+            drop_all()
+            left = free_bytes() - size
+        if left >= 0:
+            limit_garbage(left)
             return True
     figures[2] += 1
     return False

@@ -21,7 +21,7 @@ def test_every_group_has_its_cost():
     assert len(modules) == len(set(modules))
 
 
-COMFORT = 24576
+COMFORT = 16384
 
 
 def test_plan_drops_nothing_while_there_is_room():
