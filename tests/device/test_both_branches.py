@@ -45,7 +45,7 @@ def on_the_unix_port(marked):
 
 def on_32_bits(marked):
     tree = mpy_tools.build_tree(marked, mpy_tools.tests_sources(run_mpy.CORE))
-    vectors = mpy32.tree_files(mpy_tools.ROOT / "tests" / "vectors", "/work/tests/vectors")
+    vectors = mpy32.tree_files(mpy_tools.ROOT / "tests" / "vectors", "/project/tests/vectors")
     files = mpy32.tree_files(tree) | mpy32.stub_files() | vectors
     steps = [(module, f"import run_mpy_main; run_mpy_main.main({module!r})") for module in _CORE_TESTS]
     return outcomes("\n".join(step.printed for step in mpy32.run(mpy32.Job(files, steps))))

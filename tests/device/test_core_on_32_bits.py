@@ -17,7 +17,7 @@ LEFT_OUT = (
 
 @pytest.fixture(scope="session")
 def files(micropython):
-    vectors = mpy32.tree_files(mpy_tools.ROOT / "tests" / "vectors", "/work/tests/vectors")
+    vectors = mpy32.tree_files(mpy_tools.ROOT / "tests" / "vectors", "/project/tests/vectors")
     return mpy32.tree_files(run_mpy.core_tree()) | mpy32.stub_files() | vectors
 
 

@@ -75,7 +75,7 @@ def run(job: Job, timeout_s: float = 110) -> list[Step]:
         "heap": job.heap,
         "ticks": job.ticks,
         "files": [[there, str(here)] for there, here in job.files.items()],
-        "folder": "/work",
+        "folder": "/project",
         "search_path": list(job.search_path),
         "steps": [list(step) for step in job.steps],
     }
