@@ -1,6 +1,7 @@
 // A device on a MicroPython of 32 bits: the WebAssembly port under node, with real UDP sockets. See board32.py beside it.
 // argv: micropython.mjs, folder with shims/, lib/ and boot files. Commands come as lines of JSON on stdin, answers go to
-// stdout as lines of JSON: {"run": code} -> {"out": text} or {"error": text}. Between commands the device runs.
+// stdout as lines of JSON: {"run": [code, ...]} -> {"out": text} or {"error": text}, of the last one. Between commands
+// the device runs; of one command the codes run without a step of the device between them.
 // With a third argument, a time in ms, the device has a clock and sockets of its caller's making: see lockstep.py.
 import crypto from "node:crypto";
 import dgram from "node:dgram";
@@ -148,7 +149,7 @@ readline.createInterface({ input: process.stdin }).on("line", (line) => {
     const request = JSON.parse(line);
     if (request.start !== undefined) stepping = request.start;
     asked = true;
-    const answer = request.run !== undefined ? run(request.run) : request.at !== undefined ? advance(request) : {};
+    const answer = request.run !== undefined ? request.run.map(run).pop() : request.at !== undefined ? advance(request) : {};
     asked = false;
     process.stdout.write(JSON.stringify({ answer: 1, ...answer }) + "\n");
 }).on("close", () => process.exit(0));

@@ -83,10 +83,7 @@ class Board32:
 
     def run(self, code: str) -> str:
         """Run code at the top level and return what it printed; RuntimeError with the traceback if it raises."""
-        answer = self._ask({"run": code})
-        if "error" in answer:
-            raise RuntimeError(answer["error"])
-        return answer.get("out", "")
+        return self._run([code])
 
     def allocated(self) -> int:
         """Return the live bytes on the chip's scale."""
@@ -99,9 +96,14 @@ class Board32:
                 raise TimeoutError(f"no {text!r} on the console, which ends: {self.output[-800:]}")
 
     def _live(self) -> int:
+        return int(self._run(["gc.collect()", "print(gc.mem_alloc())"]))  # it collects when the first has returned
+
+    def _run(self, codes: list[str]) -> str:
         with self._asking:
-            self.run("gc.collect()")
-            return int(self.run("print(gc.mem_alloc())"))
+            answer = self._ask({"run": codes})
+        if "error" in answer:
+            raise RuntimeError(answer["error"])
+        return answer.get("out", "")
 
     def _ask(self, request: dict[str, object]) -> dict[str, str]:
         assert self._process.stdin
