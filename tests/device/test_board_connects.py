@@ -13,6 +13,37 @@ pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("micropython")]
 
 APP = Path(__file__).parent / "board_app"
 _CLIENTS = 3
+# The agent, and beside it a task that tells of each change of the chip's clock.
+_CLOCK_APP = """
+import asyncio
+import machine
+from device.api import Device
+
+device = Device()
+
+
+async def watch():
+    before = 0
+    while True:
+        now = machine.freq() // 1000000
+        if now != before:
+            print("clock", now)
+            before = now
+        await asyncio.sleep_ms(20)
+
+
+async def main():
+    asyncio.create_task(watch())
+    await device.start()
+    while True:
+        await asyncio.sleep(3600)
+
+
+try:
+    asyncio.run(main())
+finally:
+    device.release()
+"""
 
 
 @pytest.fixture
@@ -74,3 +105,32 @@ def test_ping_is_answered_without_loading_anything(lab):
     with lab.board(lab.build(app=APP), heap=ROOMY):
         before, after = lab.run(work)
     assert before == after and b"device.commands" not in bytes(after[1])
+
+
+def test_clock_is_fast_while_somebody_waits_and_slow_when_nobody_does(lab, tmp_path):
+    """As the board's file says: 240 MHz for a login and for a session, 160 in between."""
+    app = tmp_path / "app"
+    app.mkdir()
+    (app / "main.py").write_text(_CLOCK_APP)
+
+    def clock() -> str:
+        return board.output.rpartition("clock ")[2][:3]
+
+    async def until(mhz: str) -> None:
+        while clock() != mhz:
+            await asyncio.sleep(0.05)
+
+    async def work(client):
+        await lab.pair(client)
+        await until("160")
+        async with await client.connect(lab.dids[0]) as connection:
+            await until("240")
+            await asyncio.sleep(1)
+            assert clock() == "240"
+            await connection.command("ping")
+        await until("160")
+
+    with lab.board(lab.build(app=app), heap=ROOMY) as board:
+        board.wait_for("clock 160")
+        assert "clock 240" in board.output
+        lab.run(work)
