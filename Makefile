@@ -9,11 +9,13 @@ STATIONS ?= 8
 BOARDS ?= 16
 KILLS ?= 40
 MINUTES ?= 120
+CLONES ?= 5
+BUSY ?= 3
 SOAK_LINE = UPEER_SOAK_STATIONS=$(STATIONS) UPEER_SOAK_BOARDS=$(BOARDS) UPEER_SOAK_KILLS=$(KILLS) \
 	$(PY) -m pytest tests/factory/station/test_line_e2e.py -v -rP -k killed --timeout 3600
 HIL := $(PY) -m pytest -p pytest_embedded.plugin -W ignore::pytest.PytestExperimentalApiWarning
 
-.PHONY: help setup demo test heaps lint reference format size bench fuzz natlab hil soak clean
+.PHONY: help setup demo test heaps lint reference format size bench fuzz natlab hil soak clones clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -55,6 +57,9 @@ size: setup  ## what every module takes, as .mpy and of the chip's heap, beside 
 bench: setup  ## the figures beside goals and peers, also in build/bench.json; ONLY=name,... picks some, UPDATE=1 writes docs/figures.md
 	@.ci/system-packages bench
 	@$(PY) tests/bench/run_all.py "$(ONLY)" $(if $(UPDATE),--update)
+
+clones: setup  ## the gate's proof: make test from five clean clones, three of them beside four busy loops; CLONES=n BUSY=n
+	@$(PY) tests/clones.py --clones $(CLONES) --busy $(BUSY)
 
 heaps: setup  ## the smallest heap of every module of tests on MicroPython and of a whole device, over all layouts, beside the gates
 	@$(PY) tests/core/run_mpy.py --smallest
