@@ -2,12 +2,19 @@
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import long_first
 import mpy32
 import mpy_tools
 import pytest
+
+
+def pytest_configure() -> None:
+    """Take Ctrl-C where a shell that runs the tests in the background ignores it: all programs would inherit that."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
