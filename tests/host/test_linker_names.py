@@ -130,6 +130,11 @@ def test_a_name_of_micropythons_is_never_another_ones():
         ("upeer/seldom.py", "from upeer import work\ndef act():\n    work.Engine = 1\n", "exchanges"),
         ("device/api.py", API + "from upeer.seldom import act\nTABLE = [act]\n", "import it where it is used"),
         ("upeer/work.py", WORK + "from upeer.late import x\n", "in a circle"),
+        (
+            "upeer/seldom.py",
+            "def act():\n    from bluetooth import BLE\n    return BLE()\n",
+            "line 2: imports bluetooth;",
+        ),
     ],
 )
 def test_what_cannot_be_linked_is_one_line(name, text, line):

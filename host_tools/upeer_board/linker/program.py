@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from upeer_board.linker.known import MODULES
+
 CORE = "device.core"
 LOADER = "device/loader.py"
 # Applications import these by name: an image has a module for each, with these names, or all public ones.
@@ -30,6 +32,7 @@ OPTIONAL = ("upeer.session.mtu", "upeer.session.pacing")
 # The client's and the host's half: no board loads it.
 HOST_HALF = ("upeer.connect", "upeer.crypto.cpython", "upeer.signalling.lookup", "upeer.signalling.stun")
 COMPAT = "upeer.base.compat"
+WRITTEN = frozenset({"board"})  # by the image builder: the board's limits
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -102,7 +105,21 @@ def load_program(sources: Mapping[str, str], extra: Mapping[str, str]) -> Progra
         is_beside = path in extra or name in ON_REQUEST or name in HOST_HALF
         unit = name if is_beside or name in OPTIONAL else groups.get(name, CORE)
         modules[name] = Module(path, name, unit, parse(path, source), is_beside)
+        if path in sources and name not in HOST_HALF:
+            _check_imports(modules[name], {part.partition("/")[0].removesuffix(".py") for part in sources})
     return Program(modules, {name: module.unit for name, module in modules.items()})
+
+
+def _check_imports(module: Module, ours: set[str]) -> None:
+    """Raise ValueError for a module that is neither of `ours` nor one of MicroPython whose names are recorded."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.ImportFrom):
+            names = [] if node.level else [node.module or ""]
+        else:
+            names = [item.name for item in node.names] if isinstance(node, ast.Import) else []
+        for name in names:
+            if name.partition(".")[0] not in ours | WRITTEN | MODULES:
+                raise ValueError(f"{module.path}, line {node.lineno}: imports {name}; add its names to linker/known.py")
 
 
 def parse(path: str, source: str) -> ast.Module:
