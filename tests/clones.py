@@ -37,6 +37,7 @@ def busy_loops(count: int) -> Iterator[None]:
     finally:
         for loop in loops:
             loop.kill()
+            loop.join()
 
 
 def _loop() -> None:

@@ -115,8 +115,10 @@ def _check_imports(module: Module, ours: set[str]) -> None:
     for node in ast.walk(module.tree):
         if isinstance(node, ast.ImportFrom):
             names = [] if node.level else [node.module or ""]
+        elif isinstance(node, ast.Import):
+            names = [item.name for item in node.names]
         else:
-            names = [item.name for item in node.names] if isinstance(node, ast.Import) else []
+            continue
         for name in names:
             if name.partition(".")[0] not in ours | WRITTEN | MODULES:
                 raise ValueError(f"{module.path}, line {node.lineno}: imports {name}; add its names to linker/known.py")
