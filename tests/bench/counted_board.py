@@ -59,6 +59,7 @@ class CountedBoard:
         self._is_idle = True
         self._due_ms: float | None = None
         self._garbage = 0.0
+        self._collects = False  # before the next step
         self._steps = 0
         self._left: dict[str, int] = {}
         self._places: dict[int, Any] = {}
@@ -112,7 +113,8 @@ class CountedBoard:
     def _step(self, boots: bool = False) -> None:
         """Run one step of its loop, and move its time by what that cost."""
         datagrams = self._take_mail()
-        answer = self._ask({"at": int(self._at_ms), "datagrams": datagrams, "boots": boots})
+        collects, self._collects = self._collects, False
+        answer = self._ask({"at": int(self._at_ms), "datagrams": datagrams, "boots": boots, "collects": collects})
         self._steps += 1
         began_ms = self._at_ms
         self._at_ms += self._cost_ms(answer, len(datagrams))
@@ -146,6 +148,7 @@ class CountedBoard:
         self._garbage += answer["garbage"] / _CHIP + received * _RECEIVED_GARBAGE
         if answer["threshold"] > 0 and self._garbage >= answer["threshold"]:
             collections += 1
+            self._collects = True
         if collections:
             self._garbage = 0
         cost = found.cost

@@ -1,6 +1,7 @@
 """A device whose every step is counted: one for each request, between time.clock (callgrind begins anew there) and
-time.ticks_cpu (callgrind writes down what it has). Garbage is collected between steps, where it does not count, and
-told, so that the host can say when it would have been collected. `start.py FOLDER`; see counted_board.py.
+time.ticks_cpu (callgrind writes down what it has). Garbage is collected between steps, where it does not count, when
+the host says so: as often as on a chip, for what a step costs depends on where in the heap the search for room begins.
+`start.py FOLDER`; see counted_board.py.
 """
 
 import gc
@@ -53,6 +54,7 @@ def boot():
     asyncio.create_task(main())
 
 
+gc.disable()
 while True:
     request = host32.take_request()
     garbage = 0
@@ -60,9 +62,8 @@ while True:
         exec(request["run"])
     else:
         time.set_ms(request["at"])
-        if gc.mem_free() < _ROOM:
+        if request.get("collects") or gc.mem_free() < _ROOM:
             gc.collect()
-        gc.disable()
         before = gc.mem_alloc()
         time.clock()
         if request.get("boots"):
@@ -71,5 +72,4 @@ while True:
             asyncio.step(1)
         time.ticks_cpu()
         garbage = max(0, gc.mem_alloc() - before)
-        gc.enable()
     host32.answer(wake=asyncio.idle_ms(), garbage=garbage, threshold=gc.threshold(), mhz=machine.freq() // 1000000)
