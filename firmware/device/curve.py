@@ -3,15 +3,51 @@ need. Transient, group "handshake".
 """
 
 import asyncio
+import gc
 
+from device.heap import collect, limit_garbage
 from upeer.base.compat import const
 from upeer.crypto.aead import random_bytes
 from upeer.crypto.x25519 import BASE, Ladder
 
-_STEPS = const(6)  # about 15 ms on an ESP32
+_MOST_STEPS = const(14)  # of the ladder between two collections, in two slices of about 25 ms on an ESP32 at 160 MHz
+_LEAST_STEPS = const(4)
+_GARBAGE = const(1984)  # bytes of a step
+_HOLES = const(112)  # a fourth of those of a heap that are too small for a number
+_FILLING = const(7168)  # bytes in all of them
 _PAUSE_MS = const(10)  # between two looks whether a shared secret is done
 
 _under_way = [0]  # shared secrets that a client waits for
+
+
+def _climb(ladder):
+    """Do a curve operation; yield between its slices.
+
+    MicroPython looks for room from the first hole of its heap on, and a number wants two blocks or more: after each
+    collection it would look at all that lives, for every number. So garbage is collected between slices, as seldom as
+    there is room for, and small objects fill the holes.
+    """
+    free = collect()
+    steps = max(_LEAST_STEPS, min(_MOST_STEPS, (free - _FILLING) // _GARBAGE))
+    gc.threshold(_FILLING + (steps + 1) * _GARBAGE)
+    is_done = False
+    while not is_done:
+        gc.collect()
+        _fill_holes(object)
+        is_done = ladder.step(steps // 2)
+        yield
+        is_done = is_done or ladder.step(steps - steps // 2)
+        yield
+    gc.collect()
+    limit_garbage(free)
+
+
+def _fill_holes(make) -> None:
+    for _ in range(_HOLES):
+        make()
+        make()
+        make()
+        make()
 
 
 async def multiply(private: bytes, public: bytes) -> bytes:
@@ -19,7 +55,7 @@ async def multiply(private: bytes, public: bytes) -> bytes:
     ladder = Ladder(private, public)
     _under_way[0] += 1
     try:
-        while not ladder.step(_STEPS):
+        for _ in _climb(ladder):
             await asyncio.sleep_ms(0)
     finally:
         _under_way[0] -= 1
@@ -30,7 +66,7 @@ async def add_key_pair(agent) -> None:
     """Make one of the agent's key pairs; shared secrets go first. Beside a session only if an invite waits for it."""
     private = random_bytes(32)
     ladder = Ladder(private, BASE)
-    while not ladder.step(_STEPS):
+    for _ in _climb(ladder):
         await asyncio.sleep_ms(0)
         while _under_way[0]:
             await asyncio.sleep_ms(_PAUSE_MS)
