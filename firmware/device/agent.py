@@ -147,6 +147,9 @@ class Agent:
 
     def _queue_invite(self, invite_id: bytes, item, source, most: int) -> None:
         """Have an invite answered as soon as there is time and a key pair for it; repetitions wait only once."""
+        for known in self.endpoint.answers:
+            if known[0] == invite_id and known[1] is None:
+                return  # its handshake is under way
         if len(self.invites) >= most:
             return
         for waiting in self.invites:

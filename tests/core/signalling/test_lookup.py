@@ -141,7 +141,7 @@ def test_invite_is_repeated_with_the_same_bytes():
         times.append(ticks_diff(now, NOW))
         now = question.timer()
         question.handle_timer(now)
-    assert times == [0, 100, 300, 700, 1500, 3100, 6300] and ticks_diff(now, NOW) == 12700
+    assert times == [0, 400, 1200, 2800, 6000] and ticks_diff(now, NOW) == 12400
     assert question.next_event() == ("failed", 0)
 
 
