@@ -10,9 +10,9 @@ from upeer.base.compat import const
 from upeer.crypto.aead import random_bytes
 from upeer.crypto.x25519 import BASE, Ladder
 
-_MOST_STEPS = const(14)  # of the ladder between two collections, in two slices of about 25 ms on an ESP32 at 160 MHz
-_LEAST_STEPS = const(4)
-_GARBAGE = const(1984)  # bytes of a step
+_STEPS = const(7)  # a slice, about 20 ms on an ESP32 at 160 MHz
+_GARBAGE = const(13888)  # bytes of it
+_MOST_SLICES = const(2)  # between two collections
 _HOLES = const(112)  # a fourth of those of a heap that are too small for a number
 _FILLING = const(7168)  # bytes in all of them
 _PAUSE_MS = const(10)  # between two looks whether a shared secret is done
@@ -28,15 +28,16 @@ def _climb(ladder):
     there is room for, and small objects fill the holes.
     """
     free = collect()
-    steps = max(_LEAST_STEPS, min(_MOST_STEPS, (free - _FILLING) // _GARBAGE))
-    gc.threshold(_FILLING + (steps + 1) * _GARBAGE)
-    is_done = False
-    while not is_done:
-        gc.collect()
-        _fill_holes(object)
-        is_done = ladder.step(steps // 2)
-        yield
-        is_done = is_done or ladder.step(steps - steps // 2)
+    period = max(1, min(_MOST_SLICES, (free - _FILLING) // _GARBAGE))
+    gc.threshold(2048 + max(2048, min(free, _FILLING + _MOST_SLICES * _GARBAGE)))
+    number = 0
+    while True:
+        if number % period == 0:
+            gc.collect()
+            _fill_holes(object)
+        number += 1
+        if ladder.step(_STEPS):
+            break
         yield
     gc.collect()
     limit_garbage(free)
