@@ -156,6 +156,25 @@ def test_no_more_than_four_wait_and_a_repetition_waits_once():
     drop_all()
 
 
+def test_repetition_begins_nothing_while_the_handshake_is_under_way():
+    agent, wire = made()
+    client = Client(0)
+
+    async def main():
+        agent._on_event(client.event(wire), 0)
+        await until(lambda: agent.endpoint.answers)
+        running = len(agent._running)
+        agent._on_event(client.event(wire), 0)
+        assert agent.invites == [] and len(agent._running) == running
+        await until(lambda: wire.answers and not agent._running)
+        agent._on_event(client.event(wire), 0)  # now there is an answer to repeat
+        await until(lambda: len(wire.answers) == 2 and not agent._running)
+
+    asyncio.run(main())
+    assert wire.answers[0] == wire.answers[1] and len(agent.endpoint.sessions) == 1
+    drop_all()
+
+
 def test_lan_invites_leave_room_for_those_of_servers():
     agent, wire = made()
 
