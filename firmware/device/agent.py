@@ -204,7 +204,7 @@ class Agent:
         self.set_clock(bool(self._running or registrar.busy or self.endpoint.sessions))
         if ticks_diff(self._sweep_at, now) <= 0:
             self._sweep_at = ticks_add(now, _SWEEP_MS)
-            drop_expired(now)
+            drop_expired(now, not self.endpoint.sessions)
         if is_idle and self.received >= _MANY:
             self.received = 0
             collect()
@@ -236,7 +236,7 @@ class Agent:
         """Begin to make a key pair of `key_pairs`, unless that is under way; in haste if an invite waits for it."""
         self.is_key_awaited = is_awaited
         if _KEY_PAIR not in self._running:
-            self.begin(_KEY_PAIR, use_groups, _HANDSHAKE, self._add_key_pair)
+            self.begin(_KEY_PAIR, use_groups, _HANDSHAKE + _PAIRS, self._add_key_pair)
 
     def _add_key_pair(self):
         from device.curve import add_key_pair

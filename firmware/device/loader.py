@@ -64,6 +64,8 @@ _COMFORT = const(16384)  # bytes: holes between what stays are too small for muc
 _ROOMY = const(24576)  # with so much free, what no task uses any more may stay for a while
 _KEEP_MS = const(2000)  # what no task uses any more stays so long, unless its room is wanted: it may come again
 
+_READY = ("pairs", "handshake")  # what the next client needs: they stay while there is much room and no session
+
 _users: "dict[str, int]" = {}  # how many tasks use a group now
 _until: "dict[str, int]" = {}  # when a group that is loaded may be dropped
 
@@ -151,12 +153,17 @@ def drop_group(group: str) -> None:
             forget(name)
 
 
-def drop_expired(now: int) -> None:
-    """Drop what was not used for a while. The agent calls this when it has time."""
+def drop_expired(now: int, is_quiet: bool = False) -> None:
+    """Drop what was not used for a while. The agent calls this when it has time, `is_quiet` if it has no session."""
     groups = expired(_until, _users, now)
+    is_ready = is_quiet and groups and free_bytes() >= _ROOMY
     for group in groups:
-        drop_group(group)
-    if groups:
+        if is_ready and group in _READY:
+            _until[group] = ticks_add(now, _KEEP_MS)
+        else:
+            drop_group(group)
+            is_quiet = False
+    if groups and not is_quiet:
         collect()
 
 

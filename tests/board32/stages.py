@@ -14,8 +14,9 @@ _BUSY_BYTES = 120_000
 _SETTLE_S = 4
 _LONGEST_S = 30
 # What is loaded beside the resident unit, the interface's stubs and the services in use.
-_GROUPS = ("start", "login", "storage", "pairs", "handshake", "command")
-_LOADED = f"import sys\nprint(*(name for name in sys.modules if name in {[f'device.{group}' for group in _GROUPS]}))"
+_GROUPS = ("start", "login", "storage", "command")
+_READY = ("pairs", "handshake")  # stay while there is no session
+_LOADED = "import sys\nprint(*(name for name in sys.modules if name in {}))"
 PINNED = "objects of modules that were dropped"
 # Prints how many objects the device holds that are of a class of no module that is loaded.
 _PINNED = """
@@ -53,7 +54,7 @@ def measure(folder: Path) -> dict[str, int]:
             for number in (1, 2, 3):
                 board.wait_for(f"online master {number}")
             board.wait_for("online p2p", count=3)
-            asyncio.run(_settle(board))
+            asyncio.run(_settle(board))  # what the first client will need is ready then
             found["logged in"] = board.allocated()
             return found | asyncio.run(_with_sessions(lab, board))
 
@@ -80,11 +81,12 @@ async def _with_sessions(lab: board_lab.Lab, board: Board32) -> dict[str, int]:
     return found
 
 
-async def _settle(board: Board32) -> None:
-    """Wait until what acts needed is dropped, the making of key pairs too."""
+async def _settle(board: Board32, groups: tuple[str, ...] = _GROUPS) -> None:
+    """Wait until what acts needed is dropped."""
     await asyncio.sleep(_SETTLE_S)
     end = time.monotonic() + _LONGEST_S
-    while loaded := (await asyncio.to_thread(board.run, _LOADED)).strip():
+    code = _LOADED.format([f"device.{group}" for group in groups])
+    while loaded := (await asyncio.to_thread(board.run, code)).strip():
         if time.monotonic() > end:
             raise TimeoutError(f"still loaded: {loaded}")
         await asyncio.sleep(0.2)
@@ -95,7 +97,7 @@ async def _most_live(board: Board32, connections: "list[upeer_client.Connection]
 
     Before that, what the handshake needed is left time to be dropped: this is what sessions hold.
     """
-    await _settle(board)
+    await _settle(board, _GROUPS + _READY)
     data = os.urandom(_BUSY_BYTES // 4 if len(connections) * channels == 1 else _BUSY_BYTES)
     opened = [await link.open("echo", number) for link in connections for number in range(1, channels + 1)]
     work = asyncio.gather(*(board_lab.echo(channel, data) for channel in opened))

@@ -6,7 +6,7 @@ import sys
 
 from helpers import raises
 
-from device import heap
+from device import heap, loader
 from device.loader import COST, TRANSIENT, drop_all, drop_expired, drop_group, expired, load_group, plan, use_groups
 from upeer.base.clock import ticks_add, ticks_ms
 
@@ -75,6 +75,21 @@ def test_group_in_use_is_not_dropped_but_a_while_after():
     assert loaded("storage") and loaded("pairs")  # they may come again
     drop_expired(ticks_add(ticks_ms(), 2000))
     assert not loaded("storage") and not loaded("pairs")
+
+
+def test_what_the_next_client_needs_stays_while_there_is_much_room_and_no_session():
+    for is_quiet, free in ((True, 24576), (False, 24576), (True, 24575)):
+        load_group("pairs")
+        load_group("storage")
+        real = loader.free_bytes
+        loader.free_bytes = lambda free=free: free
+        try:
+            drop_expired(ticks_add(ticks_ms(), 2000), is_quiet)
+        finally:
+            loader.free_bytes = real
+        assert bool(loaded("pairs")) == (is_quiet and free == 24576) and not loaded("storage")
+    drop_all()
+    assert not loaded("pairs")
 
 
 def test_use_ends_with_an_exception_too():
