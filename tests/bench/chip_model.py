@@ -5,6 +5,7 @@ time is virtual.
 """
 
 import asyncio
+import contextlib
 import json
 import sys
 import tempfile
@@ -24,6 +25,7 @@ _MASTERS = 3
 _GIVE_UP_MS = 60_000
 _SETTLE_S = 8  # until the next key pair is made and nothing is loaded that was needed once
 _SIZE = 65536
+_HOMES = ("home", "second home", "third home")
 
 
 class ChipModel:
@@ -58,6 +60,10 @@ class ChipModel:
         await self._world.lose_air(_SETTLE_S)
         self.found["chip_wifi"] = await self._logged_in(self._clock.ms, logins + _MASTERS)
         self.found["chip_mailbox_lost"] = self._board.lost
+        for home in _HOMES[1:]:
+            await self._world.pair_another(home)
+        await asyncio.sleep(_SETTLE_S)
+        self.found["chip_three"] = await self._three()
 
     async def _logged_in(self, began_ms: int, logins: int) -> float:
         while self._board.logins() < logins:
@@ -69,10 +75,30 @@ class ChipModel:
     async def _first_byte(self, client: Any) -> float:
         began_ms = self._clock.ms
         async with await client.connect(self._world.did) as connection:
-            channel = await connection.open("echo", 1)
-            await channel.write(b"x")
-            assert await channel.readexactly(1) == b"x"
+            await self._echo(connection)
             return (self._clock.ms - began_ms) / 1000
+
+    @staticmethod
+    async def _echo(connection: Any, number: int = 1) -> None:
+        channel = await connection.open("echo", number)
+        await channel.write(b"x")
+        assert await channel.readexactly(1) == b"x"
+
+    async def _three(self) -> float:
+        """Let three clients connect at once and stay; return the seconds until the last one had its first byte."""
+        async with contextlib.AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(self._world.client(home)) for home in _HOMES]
+            began_ms = self._clock.ms
+            connections = await asyncio.gather(*(self._connect(client) for client in clients))
+            seconds = (self._clock.ms - began_ms) / 1000
+            for connection in connections:
+                await self._echo(connection, 2)  # it is still there beside the others
+            return seconds
+
+    async def _connect(self, client: Any) -> Any:
+        connection = await client.connect(self._world.did)
+        await self._echo(connection)
+        return connection
 
     async def _send(self, connection: Any) -> float:
         """Return the kbit/s of one channel to the device: from the first write to its word that all was read."""

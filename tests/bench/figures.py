@@ -75,6 +75,7 @@ TABLE = (
     Figure("chip_wifi", "chip", "Wi-Fi up to logged in at three masters", "s", True, 1.5),
     Figure("chip_connect", "chip", "connect to first byte", "s", True, 1.5, None, CHIP, 2.6),
     Figure("chip_connect_again", "chip", "second connect, at once, to first byte", "s", True, 1.5, None, CHIP, 4),
+    Figure("chip_three", "chip", "three connects at once, the last one's first byte", "s", True, 4.5),
     Figure("chip_rate_in", "chip", "one channel to the device", "kbit/s", False, 1000, None, CHIP, 340),
     Figure("chip_rate_out", "chip", "one channel from the device", "kbit/s", False, 1000, None, CHIP, 340),
     Figure("chip_mailbox_lost", "chip", "datagrams lost at a full mailbox", "", True),

@@ -100,17 +100,25 @@ class World:
     # clients
 
     @contextlib.asynccontextmanager
-    async def client(self) -> AsyncIterator[upeer_client.Client]:
-        """Open a client in this network; the pairs are kept from one to the next."""
+    async def client(self, home: str = "home") -> AsyncIterator[upeer_client.Client]:
+        """Open a client in this network; its pairs are kept from one to the next of that home."""
         client_module.open_socket = lambda: self._loop.udp((_CLIENT_IP, next(self._client_ports)))
         client_module.interfaces = lambda: [Interface("up0", _CLIENT_IP, None)]
-        async with upeer_client.Client(self._config, self._folder / "home", board_lab.LIMITS) as client:
+        async with upeer_client.Client(self._config, self._folder / home, board_lab.LIMITS) as client:
             yield client
 
     async def pair(self) -> None:
         """Pair the clients with the device."""
         await asyncio.sleep(_TOKENS_S)
         async with self.client() as client:
+            await client.pair(self.did, self._setup_code)
+        await asyncio.sleep(_TOKENS_S)
+
+    async def pair_another(self, home: str) -> None:
+        """Pair a client of another home, which the first one as the owner lets in."""
+        async with self.client() as owner, await owner.connect(self.did) as connection:
+            assert (await connection.command("pair-open"))[0] == 0
+        async with self.client(home) as client:
             await client.pair(self.did, self._setup_code)
         await asyncio.sleep(_TOKENS_S)
 
