@@ -90,9 +90,13 @@ class ClientEndpoint(Endpoint):
         super().__init__(True, limits, random_bytes, now)
 
     def invite(self, key_id: int, invite_id: bytes, peer: tuple, relays=(), allow: int = ALL) -> Invitation:
-        """Return an invitation. peer: (psk, did, client_id); relays: those of an Answer; allow: connect mode."""
-        psk, did, client_id = peer
+        """Return an invitation. peer: (psk, did, client_id); relays: those of an Answer; allow: connect mode.
+
+        When the same attempt has several invitations, peer has a connection_id for all of them as its fourth.
+        """
+        psk, did, client_id = peer[:3]
         params = make_params(self, [candidate for candidate in self.candidates if allow >> candidate[0] & 1])
+        params.connection_id = peer[3] if len(peer) > 3 else params.connection_id
         ours = []
         if allow >> RELAY & 1:
             for _, address, tag, client_key, device_key, ticket in relays:

@@ -24,7 +24,6 @@ _REJOIN_MS = const(2000)
 _PLENTY = const(65536)  # with less of max_data the sessions share it: each has blocks, Streams and frames beside
 _NO_PATH = const(10)  # code of a session's end
 _SILENCE_MS = const(10000)  # a session nothing came through by then was a replayed invite, or has no path
-_REPLACE_MS = const(2000)  # the same when its room is needed
 
 # Invites take their time from a budget that fills by itself: 8 a second may be tried, about one a second accepted.
 _TRY_MS = const(125)
@@ -46,7 +45,7 @@ class Endpoint:
         self.ephemeral = None
         self.sessions = []
         self.opening = 0  # sessions to come, of handshakes that end now
-        self._over = []  # forgotten, but their last events are not yet told
+        self.over = []  # forgotten, but their last events are not yet told
         self.dropped = 0
         self.send_addr = None
         self.send_start = 0
@@ -57,7 +56,8 @@ class Endpoint:
         self._relays = {}  # first 3 bytes of the relay_tag: (RelayEnd, session)
         self._turn = 0
         self._join_due = None
-        self.answers = []  # [invite_id, answer or None while the handshake is under way, since when]
+        # [invite_id, answer or None while the handshake is under way, since when, connection_id of the client, ours]
+        self.answers = []
         self._busy = [now, now]
         self._buf = self._inner = None
         self.admit = None
@@ -172,11 +172,11 @@ class Endpoint:
 
     def next_event(self):
         """Return (session, event), None when there is none. What is over is forgotten after its last event."""
-        for session in self._over + self.sessions if self._over else self.sessions:
+        for session in self.over + self.sessions if self.over else self.sessions:
             event = session.next_event()
             if event is not None:
                 return session, event
-        self._over.clear()
+        self.over.clear()
         for session in self.sessions:
             if session.is_closed:
                 self.forget(session)
@@ -232,18 +232,6 @@ class Endpoint:
         return True
 
     # sessions
-
-    def has_room(self, now: int) -> bool:
-        """Return whether one more session may come; a session that nothing came through makes room for it."""
-        if len(self.sessions) + self.opening < self.limits[0]:
-            return True
-        for session in self.sessions:
-            if not session.paths.changes and ticks_diff(session.give_up, now) < _SILENCE_MS - _REPLACE_MS:
-                session.abort(_NO_PATH, "no path")
-                self.forget(session)
-                self._over.append(session)
-                return True
-        return False
 
     def new_id(self) -> int:
         """Return a connection_id that no session has."""

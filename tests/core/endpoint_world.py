@@ -44,11 +44,12 @@ class World:
         self.log = []
         self.count = 0
         self.drop = False
+        self.peer = PSK, DID, CLIENT_ID
 
     def invite(self, **kwargs):
         self.count += 1
         invite_id = b"invite%02d" % self.count
-        return invite_id, self.client.invite(1, invite_id, (PSK, DID, CLIENT_ID), **kwargs)
+        return invite_id, self.client.invite(1, invite_id, self.peer, **kwargs)
 
     def handle(self, invite_id, message, source=endpoint.FROM_SERVER, psk=PSK):
         if self.device.ephemeral is None:

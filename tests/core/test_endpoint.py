@@ -128,6 +128,37 @@ def test_too_many_sessions_is_said_and_silent_ones_make_room():
     assert events(world.device)[0][1][1] == 10
 
 
+def test_invites_of_one_attempt_make_one_session():
+    world = World((2, 4096, 1024, 1200, 30, 6))
+    world.peer += (777,)
+    first, other, late = world.invite(), world.invite(), world.invite()
+    message, _ = world.finish(world.handle(first[0], first[1].message))
+    assert world.handle(other[0], other[1].message) is None  # the answer may be on its way
+    assert world.client.start(first[1], message, world.now)
+    world.run(3000)
+    assert world.handle(late[0], late[1].message) is None  # the session is in use
+    assert len(world.device.sessions) == 1 and world.device.ephemeral
+
+
+def test_session_whose_answer_was_lost_makes_way_for_the_next_invite_of_its_attempt():
+    world = World()
+    world.peer += (777,)
+    first, other = world.invite(), world.invite()
+    lost = world.finish(world.handle(first[0], first[1].message))[1]
+    world.drop = True
+    world.run(2100)
+    responder = world.handle(other[0], other[1].message)
+    assert responder and lost not in world.device.sessions
+    assert world.finish(responder)[1] and len(world.device.sessions) == 1
+
+
+def test_attempts_of_one_client_have_a_session_each():
+    world = World()
+    world.connect()
+    world.connect()
+    assert len(world.device.sessions) == 2
+
+
 def test_refusal_is_told_to_the_client():
     world = World()
     invite_id, invitation = world.invite()

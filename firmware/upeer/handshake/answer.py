@@ -12,6 +12,8 @@ _HANDSHAKES = const(2)  # under way at a time
 _FORGOTTEN_MS = const(5000)  # a handshake that the shell never finished
 _SESSION_SIZE = const(8192)  # what a session takes with its paths and a packet's worth of blocks
 _ACCEPT_MS = const(1000)  # of the budget of invites
+_NO_PATH = const(10)  # code of a session's end
+_REPLACED_MS = const(8000)  # before a session that nothing came through is given up, it makes room for others
 
 
 def make_params(endpoint, candidates) -> Params:
@@ -42,16 +44,50 @@ def respond(endpoint, invite: tuple, find, now: int):
     except ProtocolError:
         endpoint.dropped += 1
         return None
-    if not endpoint.may_spend(invite[2], _ACCEPT_MS, now):
+    number = responder.peer.connection_id
+    if _has_session(endpoint, number, pair[3], now) or not endpoint.may_spend(invite[2], _ACCEPT_MS, now):
         return None
     endpoint.ephemeral = None
     responder.key_id = pair[2]
     responder.user = pair[3]
-    responder.known = [invite[0], None, now]
+    responder.known = [invite[0], None, now, number, 0]
     if len(answers) >= _ANSWERS:
         answers.pop(0)
     answers.append(responder.known)
     return responder
+
+
+def _has_session(endpoint, number: int, user, now: int) -> bool:
+    """Tell whether the client has a session out of the same attempt: its invite came another way before.
+
+    One that nothing came through for a while is dropped: its answer was lost.
+    """
+    for known in endpoint.answers:
+        if known[3] == number:
+            for session in endpoint.sessions:
+                if session.number == known[4] and session.user == user:
+                    return not _drop_silent(endpoint, session, now)
+    return False
+
+
+def _has_room(endpoint, now: int) -> bool:
+    """Return whether one more session may come; a session that nothing came through makes room for it."""
+    if len(endpoint.sessions) + endpoint.opening < endpoint.limits[0]:
+        return True
+    for session in endpoint.sessions:
+        if _drop_silent(endpoint, session, now):
+            return True
+    return False
+
+
+def _drop_silent(endpoint, session, now: int) -> bool:
+    """Drop a session that nothing came through since 2 s; return whether it was one."""
+    if session.paths.changes or ticks_diff(session.give_up, now) >= _REPLACED_MS:
+        return False
+    session.abort(_NO_PATH, "no path")
+    endpoint.forget(session)
+    endpoint.over.append(session)
+    return True
 
 
 def finish(endpoint, responder, shared: bytes, status: int, now: int) -> tuple:
@@ -61,7 +97,7 @@ def finish(endpoint, responder, shared: bytes, status: int, now: int) -> tuple:
 
 def finish_steps(endpoint, responder, shared: bytes, status: int, now: int):
     """Do the same in steps between which a shell lets others work: yield None after each, the result at last."""
-    if not status and not endpoint.has_room(now):
+    if not status and not _has_room(endpoint, now):
         status = TOO_MANY_SESSIONS
     if not status and endpoint.admit and not endpoint.admit(_SESSION_SIZE):
         status = OUT_OF_MEMORY
@@ -77,6 +113,7 @@ def finish_steps(endpoint, responder, shared: bytes, status: int, now: int):
         if not status:
             relays = [candidate for candidate in responder.peer.candidates if candidate[0] == RELAY]
             session = endpoint.add_session(responder, relays, now)
+            responder.known[4] = session.number
     finally:
         endpoint.opening -= not status
     yield answer, session

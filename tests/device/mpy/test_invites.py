@@ -54,11 +54,13 @@ class Wire:
 class Client:
     """A paired client's invitation."""
 
-    def __init__(self, number, key=None):
+    def __init__(self, number, key=None, attempt=None):
         self.key = key or KEYS[number]
         self.invite_id = random_bytes(8)
         self.endpoint = ClientEndpoint((4, 65536, 16384, 1200, 30, 10), random_bytes, 0)
         peer = session_psk(self.key, P2P_KEY), DID, b"client-%d" % number
+        if attempt:
+            peer += (attempt,)
         self.invitation = self.endpoint.invite(KEY_ID, self.invite_id, peer)
 
     def event(self, wire):
@@ -218,6 +220,22 @@ def test_second_invite_of_a_client_waits_for_the_first_ones_handshake():
 
     asyncio.run(main())
     assert len(wire.answers) == len(agent.endpoint.sessions) == 1
+    drop_all()
+
+
+def test_invites_of_one_attempt_through_two_masters_make_one_session():
+    agent, wire = made()
+    first, other = Client(1, attempt=99), Client(1, attempt=99)
+
+    async def main():
+        agent._on_event(first.event(wire), 0)
+        await until(lambda: wire.answers and not agent._running)
+        agent._on_event(other.event(wire), 0)  # it was on its way when the answer was
+        await until(lambda: not agent.invites and not agent._running)
+
+    asyncio.run(main())
+    assert first.status(wire) == 0 and other.status(wire) is None
+    assert len(agent.endpoint.sessions) == 1
     drop_all()
 
 
