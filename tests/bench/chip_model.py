@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import json
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "board32"))
 
 from counted_board import CountedBoard  # it puts tests/soak on the path
-from virtual_time import Clock, Network, VirtualLoop, seed_entropy
+from virtual_world import run_in_world
 from world import World
 
-_UNIX_S = 1_790_000_000
-_DELAY_MS = 10
 _MASTERS = 3
 _GIVE_UP_MS = 60_000
 _SETTLE_S = 8  # until the next key pair is made and nothing is loaded that was needed once
@@ -120,18 +117,13 @@ class ChipModel:
 
 def measure(start_only: bool = False, seed: int = 6) -> dict[str, float]:
     """Run it in this process, whose time and entropy are virtual from now on."""
-    seed_entropy(seed)
-    clock = Clock(_UNIX_S)
-    clock.install()
-    network = Network(clock, _DELAY_MS)
-    loop = VirtualLoop(clock, network)
-    asyncio.set_event_loop(loop)
-    with tempfile.TemporaryDirectory() as folder:
-        world = World(Path(folder), loop, network, seed, CountedBoard)
+
+    async def work(world: World) -> dict[str, float]:
         model = ChipModel(world)
-        with world.board:
-            loop.run_until_complete(model.run(start_only))
-    return model.found
+        await model.run(start_only)
+        return model.found
+
+    return run_in_world(seed, work, CountedBoard)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from upeer_board import boards, fctry, image
 
 _SHIMS = Path(__file__).resolve().parent / "counted"
 _BOARD32 = Path(__file__).resolve().parents[1] / "board32" / "shims"
+_SHARED_SHIMS = ("asyncio.py", "esp32.py", "machine.py", "network.py", "socket.py")
 _HEAP = "1M"
 _SHIMS_SIZE = 128 << 10  # of their heap, beyond what those of the virtual board take: no act is refused for them
 _TICK_MS = 10
@@ -190,7 +191,7 @@ def _lay_out(folder: Path, record: fctry.Record) -> None:
     files = image.firmware_files(board)
     files["wifi.json"] = json.dumps({"ssid": "lab", "password": ""}).encode()
     files["fctry.bin"] = fctry.image(record, board.partitions["fctry"].size)
-    shims = {name: _BOARD32 / name for name in ("asyncio.py", "esp32.py", "machine.py", "network.py")}
+    shims = {name: _BOARD32 / name for name in _SHARED_SHIMS}
     shims |= {path.name: path for path in _SHIMS.glob("*.py") if path.name != "start.py"}
     files |= {f"shims/{name}": path.read_bytes() for name, path in shims.items()}
     for name, data in files.items():

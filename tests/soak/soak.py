@@ -9,17 +9,14 @@ seeded, but runs of one seed still differ by some milliseconds.
 import argparse
 import asyncio
 import sys
-import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "board32"))
 
-from virtual_time import Clock, Network, VirtualLoop, seed_entropy
+from virtual_world import run_in_world
 from world import SERVERS, World
 
-_UNIX_S = 1_790_000_000
-_DELAY_MS = 10
 _MISSED_S = 80  # until a dead server is missed
 
 ROUND_S = 300
@@ -106,18 +103,13 @@ class Soak:
 
 def soak(rounds: int, leaps: int, seed: int = 6) -> Soak:
     """Run it in this process, whose time and entropy are virtual from now on."""
-    seed_entropy(seed)
-    clock = Clock(_UNIX_S)
-    clock.install()
-    network = Network(clock, _DELAY_MS)
-    loop = VirtualLoop(clock, network)
-    asyncio.set_event_loop(loop)
-    with tempfile.TemporaryDirectory() as folder:
-        world = World(Path(folder), loop, network, seed)
+
+    async def work(world: World) -> Soak:
         result = Soak(world)
-        with world.board:
-            loop.run_until_complete(result.run(rounds, leaps))
-    return result
+        await result.run(rounds, leaps)
+        return result
+
+    return run_in_world(seed, work)
 
 
 def main() -> int:

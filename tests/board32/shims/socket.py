@@ -1,8 +1,7 @@
-"""UDP sockets as on ESP32, over node's."""
-
-from binascii import hexlify, unhexlify
+"""UDP sockets as on ESP32, over those of the host; the counted board has them too, over a `wire` of its own."""
 
 import host32
+import wire
 
 AF_INET = 2
 SOCK_STREAM = 1
@@ -31,13 +30,13 @@ class _Socket:
         return self._id is not None and host32.waiting(self._id) > 0
 
     def sendto(self, data, address):
-        return host32.send(self._id, hexlify(data).decode(), address[0], address[1])
+        return wire.send(self._id, data, address)
 
     def recvfrom(self, size, flags=0):
-        hex, ip, port = host32.receive(self._id).split(" ")
-        if not ip:
+        found = wire.receive(self._id)
+        if found is None:
             raise OSError(11)
-        return unhexlify(hex)[:size], (ip, int(port))
+        return found
 
     def close(self):
         if self._id is not None:
