@@ -156,7 +156,7 @@ def drop_group(group: str) -> None:
 def drop_expired(now: int, is_quiet: bool = False) -> None:
     """Drop what was not used for a while. The agent calls this when it has time, `is_quiet` if it has no session."""
     groups = expired(_until, _users, now)
-    is_ready = is_quiet and groups and free_bytes() >= _ROOMY
+    is_ready = is_quiet and groups and (free_bytes() >= _ROOMY or collect() >= _ROOMY)
     for group in groups:
         if is_ready and group in _READY:
             _until[group] = ticks_add(now, _KEEP_MS)

@@ -78,16 +78,18 @@ def test_group_in_use_is_not_dropped_but_a_while_after():
 
 
 def test_what_the_next_client_needs_stays_while_there_is_much_room_and_no_session():
-    for is_quiet, free in ((True, 24576), (False, 24576), (True, 24575)):
+    # (is there no session, bytes free, bytes free without garbage, do they stay)
+    cases = (True, 24576, 0, True), (True, 0, 24576, True), (False, 24576, 24576, False), (True, 24575, 24575, False)
+    for is_quiet, free, left, stays in cases:
         load_group("pairs")
         load_group("storage")
-        real = loader.free_bytes
-        loader.free_bytes = lambda free=free: free
+        real = loader.free_bytes, loader.collect
+        loader.free_bytes, loader.collect = lambda free=free: free, lambda left=left: left
         try:
             drop_expired(ticks_add(ticks_ms(), 2000), is_quiet)
         finally:
-            loader.free_bytes = real
-        assert bool(loaded("pairs")) == (is_quiet and free == 24576) and not loaded("storage")
+            loader.free_bytes, loader.collect = real
+        assert bool(loaded("pairs")) == stays and not loaded("storage")
     drop_all()
     assert not loaded("pairs")
 
