@@ -6,7 +6,7 @@ value, so a write torn at any byte leaves that one. A slot, sealed with its own 
 and the higher generation counts. Counters reserve ahead in strides: what was handed out never comes again.
 """
 
-from struct import pack, unpack
+from struct import pack
 
 import machine
 from esp32 import NVS
@@ -39,7 +39,7 @@ class Store:
             plain = self._aead.open(memoryview(buf)[:size], key.encode())
         except (OSError, CryptoError):
             return 0, None
-        return unpack(">I", plain[:4])[0], plain[4:]
+        return int.from_bytes(plain[:4], "big"), plain[4:]
 
     def _newest(self, name: str) -> tuple:
         """Return (slot number, generation, value) of the newest good slot."""
@@ -107,7 +107,7 @@ class Store:
         value, limit = self._counters.get(name) or (None, 0)
         if value is None:
             saved = self.get(name)
-            value = limit = unpack(">I", saved)[0] if saved else 0
+            value = limit = int.from_bytes(saved, "big") if saved else 0
         if value >= limit:
             limit = value + self._stride
             self.set(name, pack(">I", limit))

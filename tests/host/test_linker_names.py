@@ -101,6 +101,15 @@ def test_a_group_of_transient_modules_is_one_file_and_its_table_names_it(made):
     assert "'echo': ('device.services.echo',)" in core
 
 
+def test_micropythons_modules_are_taken_from_the_core_where_it_has_them(made):
+    needs = "import asyncio\nimport struct\nfrom binascii import crc32, hexlify\n"
+    use = SELDOM.replace("range(2)", "range(asyncio, struct, crc32, hexlify)")
+    api = "import asyncio\n" + API.replace('"x"', "asyncio.x")
+    found = linker.link(SOURCES | {"upeer/seldom.py": needs + use, "device/api.py": api}).files["device/act.py"]
+    lines = [line for line in found.splitlines() if line.startswith(("import", "from"))]
+    assert lines == ["import struct", "from binascii import crc32, hexlify", "from device.core import asyncio"]
+
+
 def test_attributes_share_a_name_only_where_no_class_has_both():
     source = SOURCES | {
         "upeer/work.py": WORK + "class Second:\n    def __init__(self):\n        self.third_thing = 1\n",

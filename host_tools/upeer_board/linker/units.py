@@ -23,12 +23,15 @@ _EVERYTHING = _Everything()
 def write_units(program: Program, names: Names) -> dict[str, str]:
     """Return {path: source} of every unit, and of the interface's modules, which stand for parts of the core."""
     files = {module.path: _stand_in(module) for module in program.modules.values() if module.name in INTERFACE}
-    for unit, modules in program.units().items():
-        writer = _Writer(program, names, unit, modules)
+    loaded: dict[str, str] = {}  # what the core imports of MicroPython: {name: name in the core}
+    for unit, modules in sorted(program.units().items(), key=lambda item: item[0] != CORE):
+        writer = _Writer(program, names, unit, modules, loaded)
         body = [writer.write(module, node) for module in modules for node in module.tree.body]
         tree = ast.Module(writer.imports() + body, [])
         mention_frequent(tree)
         files[_path(unit, modules)] = ast.unparse(ast.fix_missing_locations(tree))
+        if unit == CORE:
+            loaded.update(writer.external)
     return files
 
 
@@ -46,13 +49,16 @@ def _path(unit: str, modules: list[Module]) -> str:
 class _Writer(ast.NodeTransformer):
     """Renames all in the statements of one unit, and notes what it needs of others."""
 
-    def __init__(self, program: Program, names: Names, unit: str, modules: list[Module]) -> None:
+    def __init__(
+        self, program: Program, names: Names, unit: str, modules: list[Module], loaded: dict[str, str]
+    ) -> None:
+        self.external: dict[str, str] = {}
         self._program = program
         self._names = names
         self._unit = unit
+        self._loaded = loaded
         self._keeps = any(module.keeps for module in modules)
         self._is_open = False  # what is written now is called by applications
-        self._external: dict[str, str] = {}
         self._foreign: dict[str, str] = {}
         self._parameters: dict[str, str] = {}
         self._depth = 0  # of functions in functions
@@ -68,12 +74,20 @@ class _Writer(ast.NodeTransformer):
         return found
 
     def imports(self) -> list[ast.stmt]:
-        """Return the imports at the unit's top."""
+        """Return the imports at the unit's top.
+
+        What the core has as well is taken from there: MicroPython looks for its own modules in the flash at each import.
+        """
         lines = []
-        for name, local in sorted(self._external.items()):
-            source, _, item = name.removeprefix(EXTERNAL).rpartition(".")
-            lines.append(f"from {source} import {_as(item, local)}" if source else f"import {_as(item, local)}")
         groups: dict[str, list[str]] = {}
+        for name, local in sorted(self.external.items()):
+            source, _, item = name.removeprefix(EXTERNAL).rpartition(".")
+            if name in self._loaded:
+                groups.setdefault(CORE, []).append(_as(self._loaded[name], local))
+            elif source:
+                groups.setdefault(source, []).append(_as(item, local))
+            else:
+                lines.append(f"import {_as(item, local)}")
         for name, local in sorted(self._foreign.items()):
             unit = self._program.unit(name.rpartition(":")[0])
             if self._unit == CORE:
@@ -88,7 +102,7 @@ class _Writer(ast.NodeTransformer):
 
     def _global(self, name: str) -> str:
         if name.startswith(EXTERNAL):
-            return self._external.setdefault(name, name.removeprefix(EXTERNAL).rpartition(".")[2])
+            return self.external.setdefault(name, name.removeprefix(EXTERNAL).rpartition(".")[2])
         if self._program.unit(name.rpartition(":")[0]) == self._unit:
             return self._names.globals[name]
         if name not in self._foreign:
