@@ -14,7 +14,8 @@ from upeer.base.compat import const
 
 CHIP_LIMIT = const(114688)  # two steps of the GC heap
 RESERVE = const(20480)  # of ESP-IDF's heap: lwIP and Wi-Fi take their buffers from it
-_GARBAGE = const(4096)  # what may be allocated between two collections
+_GARBAGE = const(4096)  # beside what acts ask for: garbage, and what lives on without asking
+_THRESHOLD = const(2560)  # of that, what may be allocated between two collections
 _MOST_THRESHOLD = const(24576)
 _NO_LIMIT = const(0x10000000)  # until the board's file is read
 
@@ -22,9 +23,14 @@ _NO_LIMIT = const(0x10000000)  # until the board's file is read
 figures = [_NO_LIMIT, 0, 0]
 
 
+def _scale() -> int:
+    """Return how many bytes of this board stand for 64 of the chip's; before the board's file is read, many."""
+    return figures[0] * 64 // CHIP_LIMIT
+
+
 def allocated() -> int:
-    """Return the bytes in use, garbage included, and remember the most that were."""
-    size = gc.mem_alloc() * 64 // (figures[0] * 64 // CHIP_LIMIT)
+    """Return the bytes in use, garbage included, and remember the most that were. It takes 4 ms on a chip."""
+    size = gc.mem_alloc() * 64 // _scale()
     if size > figures[1]:
         figures[1] = size
     return size
@@ -56,5 +62,9 @@ def collect() -> int:
 
 
 def limit_garbage(free: int) -> None:
-    """Have the next collection come before `free` bytes, as `free_bytes` tells, and the allowance are used up."""
-    gc.threshold(max(_GARBAGE, min(_MOST_THRESHOLD, free + _GARBAGE)))
+    """Have the next collection come before `free` bytes, as `free_bytes` tells, and the allowance are used up.
+
+    gc.threshold counts bytes of this board; those that no board's file tells of count as the chip's, or twice that.
+    """
+    size = max(_THRESHOLD, min(_MOST_THRESHOLD, free + _THRESHOLD))
+    gc.threshold(size * min(_scale(), 2 * 64) // 64)
