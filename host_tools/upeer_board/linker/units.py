@@ -79,7 +79,7 @@ class _Writer(ast.NodeTransformer):
     def imports(self) -> list[ast.stmt]:
         """Return the imports at the unit's top.
 
-        What the core has as well is taken from there: MicroPython looks for its own modules in the flash at each import.
+        What the core has as well comes from there: MicroPython looks for its own modules in the flash at each import.
         """
         lines = []
         groups: dict[str, list[str]] = {}
