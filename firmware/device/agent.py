@@ -12,7 +12,7 @@ import asyncio
 import machine
 
 from device.heap import collect
-from device.loader import admit, drop_all, drop_expired, load_group, use_groups
+from device.loader import admit, drop_all, drop_expired, load_group, load_steps, use_groups
 from device.log import log, log_fault
 from upeer.aio import Connection
 from upeer.base.clock import earlier, ticks_add, ticks_diff, ticks_ms
@@ -24,8 +24,8 @@ from upeer.signalling.registrar import Registrar
 
 _MAX_DATAGRAM = const(1200)
 _IDLE_TIMEOUT_S = const(60)
-_MAILBOX = const(6)  # datagrams that wait for a socket; more are lost
-_BURST = const(8)  # datagrams read, or written, before others get their turn
+_MAILBOX = const(6)  # datagrams that wait for a socket, more are lost; so many are read before others get their turn
+_WRITES = const(4)  # datagrams of sessions written before others get their turn
 _BUSY_MS = const(10)
 _QUIET_MS = const(250)
 _TROUBLE_MS = const(500)
@@ -123,11 +123,14 @@ class Agent:
             else:
                 await readable(udp.sock)
             try:
-                for _ in range(_BURST):
+                for _ in range(_MAILBOX):
                     size = udp.receive()
                     if not size or not self._take(udp, size):
                         break
-                self.flush()
+                self.flush(False)
+                await asyncio.sleep_ms(0)  # what the application makes of it goes along with the acknowledgements
+                while self.flush():  # before more is read, which may lead to more again
+                    await asyncio.sleep_ms(0)
             except Exception as error:  # noqa: BLE001 - a task's top
                 self._on_trouble(error)
             await asyncio.sleep_ms(0)
@@ -187,15 +190,17 @@ class Agent:
             try:
                 self._owner.on_tick()
                 if self.udp:
-                    self._tick(ticks_ms(), self.received == received)
+                    await self._tick(ticks_ms(), self.received == received)
             except Exception as error:  # noqa: BLE001 - a task's top
                 self._on_trouble(error)
                 await asyncio.sleep_ms(_TROUBLE_MS)
 
-    def _tick(self, now: int, is_idle: bool) -> None:
+    async def _tick(self, now: int, is_idle: bool) -> None:
         registrar = self.registrar
-        if registrar.busy:
-            _load_login()
+        if registrar.busy or registrar.login_due(now):
+            for _ in load_steps("login"):
+                await asyncio.sleep_ms(0)
+                now = ticks_ms()
         registrar.handle_timer(now)
         self.endpoint.handle_timer(now)
         self.flush()
@@ -204,9 +209,11 @@ class Agent:
         self.set_clock(bool(self._running or registrar.busy or self.endpoint.sessions))
         if ticks_diff(self._sweep_at, now) <= 0:
             self._sweep_at = ticks_add(now, _SWEEP_MS)
-            drop_expired(now, not self.endpoint.sessions)
+            if drop_expired(now, not self.endpoint.sessions):
+                is_idle, self.received = True, _MANY
         if is_idle and self.received >= _MANY:
             self.received = 0
+            await asyncio.sleep_ms(0)
             collect()
 
     def _plan_work(self, now: int) -> None:
@@ -225,6 +232,7 @@ class Agent:
     async def update_tokens(self) -> None:
         """Tell the servers by which tokens clients find us, once these have changed: the next one may come at once."""
         await use_groups(_PAIRS, self._upload_tokens)
+        await asyncio.sleep_ms(0)
         self.flush()
 
     def _upload_tokens(self):
@@ -252,6 +260,7 @@ class Agent:
     async def _run(self, groups: tuple, work, args: tuple) -> None:
         try:
             await use_groups(groups, work, *args)
+            await asyncio.sleep_ms(0)
             self.flush()
         except Exception as error:  # noqa: BLE001 - a task's top
             self._on_trouble(error)
@@ -260,22 +269,25 @@ class Agent:
 
     # writing
 
-    def flush(self) -> None:
-        """Send what there is to send and deliver events."""
+    def flush(self, sends: bool = True) -> bool:
+        """Deliver events, and send what there is to send; return whether there may be more than one step sends."""
         if self._is_flushing or self.udp is None:
-            return
+            return False
         self._is_flushing = True
         try:
             now = ticks_ms()
-            self._send(now)
-            if self._deliver_events(now):
-                self._send(now)
+            left = self._send(now, _WRITES) if sends else 0
+            if self._deliver_events(now) and left:
+                left = self._send(now, left)
+            return sends and not left
         except MemoryError as error:
             self._on_trouble(error)
         finally:
             self._is_flushing = False
+        return False
 
-    def _send(self, now: int) -> None:
+    def _send(self, now: int, most: int) -> int:
+        """Send what there is, of sessions no more than `most` datagrams; return how many are left of those."""
         registrar = self.registrar
         while True:
             data = registrar.datagram_to_send(now)
@@ -283,12 +295,14 @@ class Agent:
                 break
             self.udp.send(data, registrar.send_address)
         endpoint = self.endpoint
-        for _ in range(_BURST):
+        while most:
             size = endpoint.write_datagram(self._out, now)
             if not size:
-                return
+                break
             start = endpoint.send_start
             self.udp.send(self._out_view[start : start + size], endpoint.send_addr)
+            most -= 1
+        return most
 
     def _deliver_events(self, now: int) -> bool:
         found = False

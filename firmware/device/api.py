@@ -84,23 +84,32 @@ class Device:
 
     async def start(self) -> None:
         """Join the network and log in, and stay so in the background. ValueError when no network is stored."""
-        load_group("start")
-        from device.startup import limits, tidy_files
-
-        found, clock = limits()
-        tidy_files()
+        found, clock = await use_groups(("start",), self._prepare)
         drop_group("start")
-        load_group("storage")
-        from device.memory import credentials
-
-        self._network_key = credentials(self.identity)
+        self._network_key = await use_groups(("storage",), self._recall_network)
         drop_group("storage")
+        await asyncio.sleep_ms(0)
         collect()
+        await asyncio.sleep_ms(0)
         self.agent = Agent(self.identity, found, self, clock)
         self.agent.set_clock(True)
         if self._watchdog_s:
             self._watchdog = machine.WDT(timeout=self._watchdog_s * 1000)
         self._tasks = [asyncio.create_task(self.agent.run()), asyncio.create_task(self._watch_network())]
+
+    async def _prepare(self) -> tuple:
+        from device.startup import limits, tidy_files
+
+        found = limits()
+        await asyncio.sleep_ms(0)
+        tidy_files()
+        await asyncio.sleep_ms(0)
+        return found
+
+    def _recall_network(self):
+        from device.memory import credentials
+
+        return credentials(self.identity)
 
     def listen(self, on: int = 1) -> None:
         """Take connections for `accept` from now on; 0 stops that. Services and commands work either way."""
@@ -185,6 +194,7 @@ class Device:
             await use_groups((group,), work, connection, *request)
         except Exception as error:  # noqa: BLE001 - the client hears of it
             self._refuse(connection, request[0], request[1], error)
+        await asyncio.sleep_ms(0)
         connection.flush()
 
     def _run_command(self, connection, request_id: int, name: str, data: bytes):

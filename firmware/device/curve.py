@@ -56,11 +56,13 @@ async def multiply(private: bytes, public: bytes) -> bytes:
     ladder = Ladder(private, public)
     _under_way[0] += 1
     try:
+        await asyncio.sleep_ms(0)
         for _ in _climb(ladder):
             await asyncio.sleep_ms(0)
+        await asyncio.sleep_ms(0)
+        return ladder.result()
     finally:
         _under_way[0] -= 1
-    return ladder.result()
 
 
 async def add_key_pair(agent) -> None:
@@ -73,5 +75,6 @@ async def add_key_pair(agent) -> None:
             await asyncio.sleep_ms(_PAUSE_MS)
         if agent.endpoint.sessions and not agent.is_key_awaited:
             return  # the room and time are the session's
+    await asyncio.sleep_ms(0)
     agent.is_key_awaited = False
     agent.key_pairs.append((private, ladder.result()))

@@ -1,6 +1,7 @@
 """How the agent answers invites, from a p2p server or from the local network. Transient, group "handshake"."""
 
 import asyncio
+import gc
 
 from device.curve import multiply
 from device.loader import use_groups
@@ -112,11 +113,15 @@ async def _key_pair(agent, invite: _Invite) -> bool:
 async def _finish(agent, invite: _Invite, responder) -> None:
     try:
         shared = await multiply(responder.private, responder.peer_public)
+        await asyncio.sleep_ms(0)
         for result in finish_steps(agent.endpoint, responder, shared, 0, ticks_ms()):
             if result:
                 message, session = result
                 if session:
                     _connect(agent, session)
+            else:
+                await asyncio.sleep_ms(0)
+                gc.collect()  # in a turn of its own: the next step fills what may be allocated between two
             await asyncio.sleep_ms(0)
         _reply(agent, invite, message)
         agent.flush()

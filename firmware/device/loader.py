@@ -93,7 +93,7 @@ def expired(until, users, now: int) -> "list[str]":
 
 def load_group(group: str) -> None:
     """Load a group's modules, unless they are loaded, and keep them for a while. MemoryError if they do not fit."""
-    for _ in _load_steps(group):
+    for _ in load_steps(group):
         pass
 
 
@@ -106,7 +106,7 @@ async def use_groups(groups: tuple, work, *args):
         _users[group] = _users.get(group, 0) + 1
     try:
         for group in groups:
-            for _ in _load_steps(group):
+            for _ in load_steps(group):
                 await asyncio.sleep_ms(0)
         return await work(*args)
     finally:
@@ -118,20 +118,36 @@ async def use_groups(groups: tuple, work, *args):
                 _until[group] = ticks_add(ticks_ms(), _KEEP_MS if free_bytes() >= _ROOMY else 0)
 
 
-def _load_steps(group: str):
-    """Load a group, unless that is done or under way; yield after each module."""
-    is_new = group not in _until
-    if is_new:
-        _make_room(group)
+def load_steps(group: str):
+    """Load a group, unless that is done or under way; yield after each act that takes a while."""
+    if group not in _until:
+        for _ in _make_room(group):
+            yield
+    is_new = group not in _until  # no other task has loaded it meanwhile
     _until[group] = ticks_add(ticks_ms(), _KEEP_MS)
     if is_new:
-        yield
         for name in _files(group):
             __import__(name)
             yield
+        yield
         if free_bytes() < _COMFORT:
             collect()  # the next one has to come sooner than was set before the load
             yield
+
+
+def _make_room(group: str):
+    """Collect garbage, and drop what no task uses as far as a group needs it; yield around each collection."""
+    yield
+    free = collect()
+    yield
+    victims = plan(group, list(_until), _users, free)
+    for victim in victims or ():
+        drop_group(victim)
+    if victims or free < COST[group] or reserve() < RESERVE:
+        collect()
+        yield
+        if group not in _until and not admit(COST[group]):
+            raise MemoryError("no room for " + group)
 
 
 def _files(group: str) -> tuple:
@@ -153,25 +169,28 @@ def drop_group(group: str) -> None:
             forget(name)
 
 
-def drop_expired(now: int, is_quiet: bool = False) -> None:
-    """Drop what was not used for a while. The agent calls this when it has time, `is_quiet` if it has no session."""
+def drop_expired(now: int, is_quiet: bool = False) -> bool:
+    """Drop what was not used for a while; return whether that leaves garbage.
+
+    The agent calls this when it has time, `is_quiet` if it has no session.
+    """
     groups = expired(_until, _users, now)
     is_ready = is_quiet and groups and (free_bytes() >= _ROOMY or collect() >= _ROOMY)
+    is_dropped = False
     for group in groups:
         if is_ready and group in _READY:
             _until[group] = ticks_add(now, _KEEP_MS)
         else:
             drop_group(group)
-            is_quiet = False
-    if groups and not is_quiet:
-        collect()
+            is_dropped = True
+    return is_dropped
 
 
-def drop_all() -> None:
-    """Drop everything that no task uses: memory ran out, or an application wants it."""
+def drop_all() -> int:
+    """Drop everything that no task uses: memory ran out, or an application wants it. Return what is free then."""
     for group in TRANSIENT:
         drop_group(group)
-    collect()
+    return collect()
 
 
 def admit(size: int) -> bool:
@@ -182,24 +201,12 @@ def admit(size: int) -> bool:
     if reserve() >= RESERVE:
         left = free_bytes() - size
         if left < 0:
-            drop_all()
-            left = free_bytes() - size
+            left = drop_all() - size
         if left >= 0:
             limit_garbage(left)
             return True
     figures[2] += 1
     return False
-
-
-def _make_room(group: str) -> None:
-    free = collect()
-    victims = plan(group, list(_until), _users, free)
-    for victim in victims or ():
-        drop_group(victim)
-    if victims or free < COST[group] or reserve() < RESERVE:
-        collect()
-        if not admit(COST[group]):
-            raise MemoryError("no room for " + group)
 
 
 def forget(name: str) -> None:

@@ -2,6 +2,9 @@
 `pairing`.
 """
 
+import asyncio
+import os
+
 from upeer.base.compat import const
 from upeer.base.errors import LocalError
 
@@ -9,6 +12,7 @@ _KEY_SIZE = const(32)
 _EPOCH_STEP = const(65536)
 _PAIRING = const(1)  # of the flags of LOGIN
 _SHARES = const(2)
+_WIFI = "/wifi.json"
 
 
 def open_store(identity):
@@ -75,29 +79,35 @@ def set_keys(identity, key_id: int, crc_key: bytes, p2p_key: bytes) -> bool:
 async def store_pairs(identity, changed: tuple) -> None:
     """Store what `pairing.change_pairs` returned. LocalError if another change came first, which it would undo."""
     before, saved, is_open = changed
+    store = open_store(identity)
+    store.announce("pairs")
+    await asyncio.sleep_ms(0)
     if identity.saved_pairs is not before:
         raise LocalError("another client is pairing, try again")
-    open_store(identity).set("pairs", saved)
+    store.set("pairs", saved)
     identity.saved_pairs = saved
     set_pairing(identity, is_open)
 
 
-def credentials(identity) -> tuple:
+async def credentials(identity) -> tuple:
     """Return (ssid, password) as they are stored; a development network in /wifi.json is stored first.
 
     ValueError, one line that says what to do, when there is none.
     """
     import json
-    import os
 
     store = open_store(identity)
     try:
-        with open("/wifi.json") as file:
+        with open(_WIFI) as file:
             found = json.load(file)
-        store.set("wifi", json.dumps([found["ssid"], found["password"] or ""]).encode())
-        os.remove("/wifi.json")
     except OSError:
-        pass  # none there
+        found = None  # none there
+    await asyncio.sleep_ms(0)
+    if found:
+        store.set("wifi", json.dumps([found["ssid"], found["password"] or ""]).encode())
+        await asyncio.sleep_ms(0)
+        os.remove(_WIFI)  # only now: it is stored
+        await asyncio.sleep_ms(0)
     saved = store.get("wifi")
     if not saved:
         raise ValueError("no network stored: build the image with --wifi, or provision the device")

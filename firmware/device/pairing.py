@@ -55,4 +55,5 @@ async def upload_tokens(agent) -> None:
         for part in load_pairs(agent.identity).tokens(epoch):
             tokens += part
             await asyncio.sleep_ms(0)
-        agent.registrar.set_tokens(tokens, ticks_ms())
+        for _ in agent.registrar.token_steps(tokens, ticks_ms()):
+            await asyncio.sleep_ms(0)

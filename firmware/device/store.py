@@ -60,9 +60,7 @@ class Store:
         if not 0 < len(name) <= NAME_SIZE or "\n" in name or len(value) > VALUE_SIZE:
             raise ValueError("bad name or value too long")
         if name != _INDEX:
-            names = self._names()
-            if name not in names:
-                self.set(_INDEX, "\n".join(names + [name]).encode())
+            self.announce(name)
         slot, generation, old = self._newest(name)
         if value == old:
             return
@@ -71,6 +69,12 @@ class Store:
         nonce = int.from_bytes(random_bytes(16), "big")
         self._nvs.set_blob(key, self._aead.seal(nonce, pack(">I", generation + 1) + value, key.encode()))
         self._nvs.commit()
+
+    def announce(self, name: str) -> None:
+        """Write down that this name may hold a value. `set` does so too; beforehand it is a step of its own."""
+        names = self._names()
+        if name not in names:
+            self.set(_INDEX, "\n".join(names + [name]).encode())
 
     def delete(self, name: str) -> None:
         """Forget a value: the older slot first, so that a power cut brings no old value back."""

@@ -53,10 +53,16 @@ class Registrar:
 
     def set_tokens(self, tokens: bytes, now: int) -> None:
         """Make `tokens` (16 bytes each) what clients find this device by, at every server."""
+        for _ in self.token_steps(tokens, now):
+            pass
+
+    def token_steps(self, tokens: bytes, now: int):
+        """Do the same in steps between which a shell lets others work: yield after each server."""
         self.tokens = tokens
-        for server in self.servers:
+        for server in list(self.servers):
             if server.control:
-                server.control.upload_tokens(tokens, now)
+                server.control.upload_tokens(self.tokens, now)  # newer ones, if such came meanwhile
+                yield
 
     def count(self, role: int = ROLE_MASTER) -> int:
         """Return how many servers of that role the device is logged in to."""

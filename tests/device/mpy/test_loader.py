@@ -7,7 +7,18 @@ import sys
 from helpers import raises
 
 from device import heap, loader
-from device.loader import COST, TRANSIENT, drop_all, drop_expired, drop_group, expired, load_group, plan, use_groups
+from device.loader import (
+    COST,
+    TRANSIENT,
+    drop_all,
+    drop_expired,
+    drop_group,
+    expired,
+    load_group,
+    load_steps,
+    plan,
+    use_groups,
+)
 from upeer.base.clock import ticks_add, ticks_ms
 
 
@@ -107,7 +118,7 @@ def test_groups_are_loaded_one_between_other_tasks_turns():
     seen = []
 
     async def watch():
-        for _ in range(3):
+        for _ in range(9):
             seen.append((bool(loaded("pairs")), bool(loaded("storage"))))
             await asyncio.sleep_ms(0)
 
@@ -134,3 +145,63 @@ def test_group_that_does_not_fit_is_refused_and_counted():
         heap.figures[0] = limit
     assert not loaded("handshake")
     assert heap.figures[2] == before + 1
+
+
+def test_group_that_two_tasks_want_at_once_is_there_for_both_and_goes_after():
+    found = []
+
+    async def work():
+        from device.pairing import find_client
+
+        found.append(find_client.__name__ if loaded("pairs") == list(TRANSIENT["pairs"]) else "")
+
+    async def main():
+        await asyncio.gather(use_groups(("pairs",), work), use_groups(("pairs",), work))
+
+    asyncio.run(main())
+    assert found == ["find_client"] * 2
+    drop_expired(ticks_add(ticks_ms(), 2000))
+    assert not loaded("pairs")
+
+
+def test_group_that_came_meanwhile_is_not_refused_to_who_waited_for_room():
+    limit = heap.figures[0]
+    steps = load_steps("pairs")
+    next(steps)
+    try:
+        heap.figures[0] = gc.mem_alloc() + 1000
+        next(steps)
+        heap.figures[0] = limit
+        load_group("pairs")
+        heap.figures[0] = gc.mem_alloc() + 1000
+        for _ in steps:
+            pass
+    finally:
+        heap.figures[0] = limit
+    drop_all()
+    assert not loaded("pairs")
+
+
+def test_refused_group_is_not_taken_for_a_loaded_one():
+    limit = heap.figures[0]
+    heap.figures[0] = gc.mem_alloc() + 1000
+    try:
+        raises(MemoryError, load_group, "pairs")
+    finally:
+        heap.figures[0] = limit
+    load_group("pairs")
+    assert loaded("pairs")
+    drop_all()
+
+
+def test_threshold_is_the_chips_on_a_board_of_larger_objects():
+    limit = heap.figures[0]
+    found = []
+    for board in (heap.CHIP_LIMIT, heap.CHIP_LIMIT * 3 // 2, limit):
+        heap.figures[0] = board
+        heap.limit_garbage(10000)
+        found.append(gc.threshold())
+        heap.limit_garbage(-1)
+        found.append(gc.threshold())
+    heap.limit_garbage(1 << 20)
+    assert found == [12544, 2560, 18816, 3840, 25120, 5120], found
