@@ -7,14 +7,15 @@ import mpy_tools
 import pytest
 import stretches
 
-# Measured, and a tenth above. The goal is stretches.GOAL: whoever makes a stretch shorter lowers these.
-MOST_AT_START = 12_600_000
-MOST = 7_000_000
+# Measured: 2.3 M and 2.9 to 3.1 M.
+MOST_AT_START = stretches.GOAL
+MOST = stretches.GOAL
 
 _SCRIPT = """
 import asyncio
 import hashlib
 import sys
+import vfs
 sys.path.append({probe!r})
 import probe
 
@@ -29,12 +30,39 @@ async def idle():
 data = bytes(10000)
 
 
+class Flash:
+    # A block device in Python, as the virtual board's is.
+    def __init__(self):
+        self.data = bytearray(8192)
+
+    def readblocks(self, block, buf, offset=0):
+        for _ in range(100):
+            pass
+        start = 512 * block + offset
+        buf[:] = memoryview(self.data)[start : start + len(buf)]
+
+    def writeblocks(self, block, buf, offset=0):
+        start = 512 * block + offset
+        self.data[start : start + len(buf)] = buf
+
+    def ioctl(self, command, arg):
+        return {{4: 16, 5: 512}}.get(command, 0)
+
+
+vfs.VfsLfs2.mkfs(flash := Flash())
+vfs.mount(flash, "/flash")
+with open("/flash/x", "w") as file:
+    file.write("x" * 3000)
+
+
 async def busy():
     await asyncio.sleep_ms(200)
     for _ in range({steps}):
         pass
     for _ in range({hashed}):
         hashlib.sha256(data).digest()
+    for _ in range({reads}):
+        open("/flash/x").read()
     await asyncio.sleep_ms(5)
 
 
@@ -49,13 +77,13 @@ asyncio.run(main())
 
 @pytest.fixture
 def run(tmp_path, micropython, valgrind):
-    """Return what is measured of `busy`, which takes some steps and hashes 10 KB some times."""
+    """Return what is measured of `busy`, which takes some steps, hashes 10 KB some times, and reads a file."""
 
-    def run(name: str, steps: int, hashed: int) -> stretches.Stretch:
+    def run(name: str, steps: int, hashed: int, reads: int = 0) -> stretches.Stretch:
         folder = tmp_path / name
         folder.mkdir()
         script = folder / "script.py"
-        script.write_text(_SCRIPT.format(probe=str(stretches.APP), steps=steps, hashed=hashed))
+        script.write_text(_SCRIPT.format(probe=str(stretches.APP), steps=steps, hashed=hashed, reads=reads))
         command = [str(stretches.program(folder)), "-X", f"heapsize={mpy_tools.DEFAULT_HEAP}", str(script)]
         variables = {**os.environ, "PYTHONHASHSEED": "0", "MICROPYPATH": ".frozen"}
         result = subprocess.run(command, capture_output=True, text=True, timeout=100, env=variables, check=True)
@@ -76,6 +104,12 @@ def test_hashing_does_not_count_and_collections_are_told(run):
     plain, hashing = run("plain", 100_000, 0), run("hashing", 100_000, 100)
     assert hashing.instructions - hashing.collecting < 1.2 * plain.instructions
     assert (plain.collections, plain.loaded, plain.received, plain.sent) == (0, 0, 0, 0)
+
+
+def test_flash_driver_in_python_does_not_count(run):
+    """Reading 20 times is some 2,000 reads of blocks, each of 100 steps: twice what the steps are."""
+    plain, reading = run("plain", 100_000, 0), run("reading", 100_000, 0, 20)
+    assert reading.instructions - reading.collecting < 1.5 * plain.instructions
 
 
 @pytest.mark.serial
