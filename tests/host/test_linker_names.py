@@ -78,6 +78,14 @@ def test_what_nothing_reaches_is_left_out(made):
     assert set(made.files) == {"device/core.py", "device/act.py", "device/api.py", "device/loader.py"}
 
 
+def test_the_core_has_the_built_in_functions_it_calls_among_its_globals():
+    work = WORK + "def size_of(data, int):\n    for i in range(9):\n        int += len(data)\n    raise OSError(int)\n"
+    source = "from upeer.work import size_of\nsize_of(b'', 0)\nsize_of(b'1', 1)\n"
+    sources = SOURCES | {"upeer/work.py": work, "device/api.py": SOURCES["device/api.py"] + source}
+    core = linker.link(sources).files["device/core.py"]
+    assert "from builtins import len, range\n" in core
+
+
 def test_a_count_that_nothing_reads_goes_only_with_all_its_additions():
     counts = """
 class Engine:

@@ -15,7 +15,7 @@ from upeer_board import image, linker
 
 CHIP = mpy32.STUBS.with_name("chip")
 _CORE = linker.CORE
-_STAND_INS = "import asyncio, cryptolib, esp32, hashlib, json, machine, network, os, random, socket, struct, time"
+_STAND_INS = "import asyncio, builtins, cryptolib, esp32, hashlib, json, machine, network, os, random, socket, struct, time"
 _TOOLS = """
 import gc, json, micropython, sys
 def drop(name):
@@ -49,7 +49,7 @@ def parts(core):
             (functions if callable(value) else others).append(row)
     return json.dumps([["settled", ""]] + functions + classes + others)
 known = core = None
-stand_ins = (asyncio, cryptolib, esp32, hashlib, json, machine, network, os, random, socket, struct, time)
+stand_ins = (asyncio, builtins, cryptolib, esp32, hashlib, json, machine, network, os, random, socket, struct, time)
 foreign = {id(getattr(module, name)) for module in stand_ins for name in dir(module)}
 """
 

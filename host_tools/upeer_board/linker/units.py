@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 
+from upeer_board.linker.builtin import import_builtins
 from upeer_board.linker.frequent import mention_frequent
 from upeer_board.linker.names import Names
 from upeer_board.linker.program import CORE, INTERFACE, FunctionNode, Module, Program, is_local
@@ -30,6 +31,7 @@ def write_units(program: Program, names: Names) -> dict[str, str]:
         body = [writer.write(module, node) for module in modules for node in module.tree.body]
         tree = ast.Module(writer.imports() + body, [])
         if unit == CORE:
+            import_builtins(tree)
             make_room(tree)
         mention_frequent(tree)
         files[_path(unit, modules)] = ast.unparse(ast.fix_missing_locations(tree))
