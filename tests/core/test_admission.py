@@ -11,7 +11,7 @@ from upeer.handshake import invite
 def test_sessions_of_a_small_device_share_its_memory():
     world = World((2, 8424, 64, 1200, 30, 6))
     ours, theirs = world.connect()
-    assert (theirs.data_window, theirs.pool.share, ours._peer_limit) == (8424, 10, 8424)
+    assert (theirs.data_window, theirs.pool.share, ours._peer_limit) == (8424, 13, 8424)
     second, other = world.connect()
     assert [(session.data_window, session.pool.share) for session in (theirs, other)] == [(3159, 4)] * 2
     assert (second._peer_limit, other.data_limit, theirs.data_limit) == (3159, 3159, 8424)  # a promise is kept
@@ -20,7 +20,7 @@ def test_sessions_of_a_small_device_share_its_memory():
     second.close()
     world.run(3000)
     events(world.device)
-    assert (theirs.data_window, theirs.pool.share, theirs.pool.left) == (8424, 10, 10)
+    assert (theirs.data_window, theirs.pool.share, theirs.pool.left) == (8424, 13, 13)
 
 
 def test_session_that_does_not_fit_is_refused_before_it_is_made():

@@ -38,6 +38,7 @@ _TEXT_LIMIT = const(1000)
 _CHANNEL_SIZE = const(2048)  # a stream with a packet's worth of blocks
 _OUT_OF_MEMORY = const(7)
 _ALL_LIMITS = const(0x1FF)  # in `pending`
+_NO_DATA = const(66)  # of a full packet: headers, IV, tag, one byte of padding
 _WAITING = const(-1)  # in place of a packet number
 _ONCE = const(-2)  # likewise: a datagram, forgotten when written
 
@@ -67,6 +68,7 @@ class Framer:
         self.data_received = self.data_consumed = 0
         self._queue_limit = queue_limit
         self._inbox: list = []
+        self.connection = None  # the shell's
         self._datagrams_in: list = []
         self._outbox: list = []  # [frame, packet number that held it last, called once it was delivered or None]
         self._request_id = 0
@@ -273,15 +275,23 @@ class Framer:
         return max(incoming.base + window, incoming.limit)
 
     def _next_stream(self):
-        """Return a stream that has something to send, or None. It goes to the end of the queue."""
+        """Return a stream that has something to send, or None. It goes to the end of the queue.
+
+        What fills no packet waits for more (RFC 1122 4.2.3.4) while the application has more, and until all is
+        acknowledged at the latest.
+        """
         streams = self.streams
         is_blocked = 0
         for stream in streams:
             if not stream.lost:
-                if stream.next < stream.end:
-                    if stream.next >= stream.limit or self._credit <= 0:
+                following = stream.next
+                if following < stream.end:
+                    if following >= stream.limit or self._credit <= 0:
                         is_blocked = 1
                         continue
+                    if stream.is_hungry and stream.start < following:
+                        if stream.end - following < self.recovery.packet_size - _NO_DATA:
+                            continue
                 elif stream.fin != 1:
                     continue
             if stream is not streams[-1]:

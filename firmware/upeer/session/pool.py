@@ -2,15 +2,14 @@
 
 Bytes come in as far as flow control allowed them: at most `window`. A channel's last block may reach beyond the data
 in it, so it is a whole one for one channel at a time only, and for others as small as its data: what is held never
-exceeds the window and a block. Bytes go out from ten thirteenths as much, at least four blocks, of which each busy
-channel gets its share, one block at least: if need be one for each of the eight beyond that number.
+exceeds the window and a block. Bytes go out from as much, at least four blocks, of which each busy channel gets its
+share, one block at least: if need be one for each of the eight beyond that number.
 Called by `stream` and `receiving`.
 """
 
 from upeer.base.compat import const
 
 _BLOCKS = const(13)  # of a window: in one of 8424 bytes a packet fills two of 648
-_SENT_BLOCKS = const(10)  # for bytes that go out, from a window's size
 _FEWEST_SENT = const(4)  # two packets
 _LARGEST = const(65536)
 _SMALLEST = const(64)
@@ -29,7 +28,7 @@ class Pool:
 
     def resize(self, window: int) -> None:
         """Let bytes that go out have a window of another size from now on; what is taken stays."""
-        share = max(window * _SENT_BLOCKS // (_BLOCKS * self.block_size), _FEWEST_SENT)
+        share = max(window // self.block_size, _FEWEST_SENT)
         self.left += share - self.share
         self.share = share
 

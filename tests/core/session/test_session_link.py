@@ -47,6 +47,18 @@ def test_lossless_transfer_retransmits_nothing():
     assert 19 <= stats["srtt"] <= 25
 
 
+def test_what_fills_no_packet_waits_while_the_application_has_more():
+    pair = Pair(1, (8192, 8192, 1200, 30, 0), (4096, 4096, 1200, 30, 0))
+    session = pair.a.session
+    stream = session.stream(0)
+    assert stream.write(bytes(9000)) == 4095 and stream.is_hungry
+    out = bytearray(1208)
+    assert [session.write_datagram(out, pair.now) for _ in range(4)] == [1192, 1192, 1192, 0]
+    assert (stream.next, stream.end) == (3402, 4095)
+    stream.on_acked(0, 3402 << 1)  # nothing is on its way now that would make room for more
+    assert session.write_datagram(out, pair.now) and stream.next == 4095
+
+
 def test_all_channels_at_once():
     limits = (4096, 512, 1200, 30, 0)
     pair = Pair(2, limits, limits)
