@@ -15,7 +15,8 @@ from upeer_board import image, linker
 
 CHIP = mpy32.STUBS.with_name("chip")
 _CORE = linker.CORE
-_STAND_INS = "import asyncio, builtins, cryptolib, esp32, hashlib, json, machine, network, os, random, socket, struct, time"
+_STAND_INS = "import asyncio, builtins, cryptolib, esp32, hashlib, json, machine, network, os, random, socket, struct"
+_STAND_INS += ", time"
 _TOOLS = """
 import gc, json, micropython, sys
 def drop(name):
