@@ -58,9 +58,19 @@ class DeviceConnection(Connection):
     """A client's connection: `client_id` (8 bytes), `role` (OWNER, USER, GUEST, SETUP of upeer.handshake.pairs)."""
 
     def __init__(self, session, agent):
-        super().__init__(session, agent.flush, agent.on_command)
+        super().__init__(session, agent.flush_sessions, agent.on_command)
         self.client_id = session.user[0]
         self.role = session.user[1]
+
+    def on_written(self, stream) -> None:
+        """Send what was written when its writer waits, or within a tick: as one with what follows.
+
+        At once if nothing is on its way.
+        """
+        if stream.start == stream.next:
+            self.flush()
+        else:
+            self.is_corked = True
 
     def path(self) -> str:
         """Return how datagrams go now: "lan", "direct", "relay" or "none"."""
@@ -270,57 +280,55 @@ class Agent:
     # writing
 
     def flush(self, sends: bool = True) -> bool:
-        """Deliver events, and send what there is to send; return whether there may be more than one step sends."""
+        """Deliver events, and send what there is to send, to servers and peers, as `flush_sessions`."""
+        registrar = self.registrar
+        while sends and self.udp is not None:
+            data = registrar.datagram_to_send(ticks_ms())
+            if data is None:
+                break
+            self.udp.send(data, registrar.send_address)
+        return self.flush_sessions(sends)
+
+    def flush_sessions(self, sends: bool = True) -> bool:
+        """Deliver events, and send what the sessions have to send; return whether there may be more than one step sends."""
         if self._is_flushing or self.udp is None:
             return False
         self._is_flushing = True
         try:
             now = ticks_ms()
-            left = self._send(now, _WRITES) if sends else 0
-            if self._deliver_events(now) and left:
-                left = self._send(now, left)
-            return sends and not left
+            self._deliver_events(now)
+            return sends and self._send(now)
         except MemoryError as error:
             self._on_trouble(error)
         finally:
             self._is_flushing = False
         return False
 
-    def _send(self, now: int, most: int) -> int:
-        """Send what there is, of sessions no more than `most` datagrams; return how many are left of those."""
-        registrar = self.registrar
-        while True:
-            data = registrar.datagram_to_send(now)
-            if data is None:
-                break
-            self.udp.send(data, registrar.send_address)
+    def _send(self, now: int) -> bool:
         endpoint = self.endpoint
-        while most:
+        for _ in range(_WRITES):
             size = endpoint.write_datagram(self._out, now)
             if not size:
-                break
+                return False
             start = endpoint.send_start
             self.udp.send(self._out_view[start : start + size], endpoint.send_addr)
-            most -= 1
-        return most
+        return True
 
-    def _deliver_events(self, now: int) -> bool:
-        found = False
+    def _deliver_events(self, now: int) -> None:
+        registrar = self.registrar
+        while registrar.events:
+            self._on_event(registrar.next_event(), now)
+        endpoint = self.endpoint
+        for session in endpoint.sessions:
+            if session.flags and session.connection:  # there was memory for it
+                session.flags = 0
+                session.connection.on_change()
         while True:
-            event = self.registrar.next_event()
-            if event is None:
-                break
-            found = True
-            self._on_event(event, now)
-        while True:
-            item = self.endpoint.next_event()
+            item = endpoint.next_event()
             if item is None:
                 break
-            found = True
-            connection = getattr(item[0], "connection", None)
-            if connection:  # there was memory for it
-                connection.on_event(item[1])
-        return found
+            if item[0].connection:
+                item[0].connection.on_event(item[1])
 
     def _on_event(self, event: tuple, now: int) -> None:
         kind = event[0]

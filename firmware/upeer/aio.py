@@ -73,14 +73,14 @@ class Channel:
 
     async def write(self, data) -> None:
         """Write all of data; returns when the session has taken it (it may still be on its way)."""
-        view = memoryview(data)
-        done = 0
-        while True:
-            done += self.stream.write(view[done:] if done else view)
-            self.connection.flush()
-            if done >= len(view):
-                return
-            await self.connection.wait()
+        stream = self.stream
+        connection = self.connection
+        done = stream.write(data)
+        while done < len(data):
+            connection.flush()
+            await connection.wait()
+            done += stream.write(data, done)
+        connection.on_written(stream)
 
     async def drain(self) -> None:
         """Wait until the peer has acknowledged everything that was written."""
@@ -102,16 +102,25 @@ class Channel:
 class Connection:
     """A session with a peer. Its owner hands it the session's events (`on_event`); `flush` sends what there is to send.
 
-    `closed` is None, or (code, reason) once the session is over.
+    `closed` is None, or (code, reason) once the session is over. `is_corked`: something written waits for a flush.
     """
 
     def __init__(self, session, flush, on_command=None):
         self.session = session
         self.flush = flush
         self.closed = None
+        self.is_corked = False
         self._on_command = on_command
         self._event = asyncio.Event()
         self._answers = {}
+
+    def on_written(self, stream) -> None:
+        """Send what the application wrote to a stream."""
+        self.flush()
+
+    def on_change(self) -> None:
+        """Wake those who wait: something came, went or is acknowledged."""
+        self._event.set()
 
     def on_event(self, event) -> None:
         """Take one event of the session."""
@@ -127,6 +136,9 @@ class Connection:
 
     async def changed(self) -> None:
         """Wait until something happened."""
+        if self.is_corked:
+            self.is_corked = False
+            self.flush()
         self._event.clear()
         await self._event.wait()
 

@@ -56,6 +56,7 @@ class Endpoint:
         self._relays = {}  # first 3 bytes of the relay_tag: (RelayEnd, session)
         self._turn = 0
         self._join_due = None
+        self._deadline = None  # what `timer` told, until `handle_timer`
         # [invite_id, answer or None while the handshake is under way, since when, connection_id of the client, ours]
         self.answers = []
         self._busy = [now, now]
@@ -153,13 +154,23 @@ class Endpoint:
         """Return when handle_timer is due, None for never."""
         deadline = self._join_due
         for session in self.sessions:
-            deadline = earlier(deadline, session.timer())
+            due = session.timer()
+            if deadline is None or due is not None and ticks_diff(due, deadline) < 0:
+                deadline = due
             if not session.paths.changes:
                 deadline = earlier(deadline, session.give_up)
+        self._deadline = deadline
         return deadline
 
     def handle_timer(self, now: int) -> None:
-        """Run the sessions' timers; give up those that nothing ever came through."""
+        """Run the sessions' timers; give up those that nothing ever came through.
+
+        Nothing is done before the ticks that `timer` told, if that was called since the last time.
+        """
+        deadline = self._deadline
+        self._deadline = None
+        if deadline is not None and ticks_diff(deadline, now) > 0:
+            return
         for session in self.sessions:
             deadline = session.timer()
             if deadline is not None and ticks_diff(deadline, now) <= 0:

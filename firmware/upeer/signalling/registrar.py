@@ -7,7 +7,7 @@ The device's shell pumps it through the five doors; what it learns comes out as 
     ("unanswered", id)     a master did not answer: its name may have a new address (`enrol.set_master`)
 """
 
-from upeer.base.clock import earlier, ticks_add, ticks_diff
+from upeer.base.clock import ticks_add, ticks_diff
 from upeer.base.compat import const
 from upeer.base.wire import ROLE_MASTER
 
@@ -32,6 +32,7 @@ class Registrar:
         self.before_enrol = None
         self._unix_time = 0
         self._unix_at = now
+        self._deadline = None  # what `timer` told, until `handle_timer` or a datagram comes
 
     def set_time(self, unix_time: int, now: int) -> None:
         """Take the time that a server told."""
@@ -74,6 +75,7 @@ class Registrar:
 
     def receive_datagram(self, data, addr: tuple, now: int) -> bool:
         """Take a datagram of chapter 4; data must be no longer than the datagram."""
+        self._deadline = None
         for server in self.servers:
             if server.control:
                 if server.control.receive_datagram(data, addr, now):
@@ -89,7 +91,10 @@ class Registrar:
         deadline = None
         for server in self.servers:
             part = server.control or server.login
-            deadline = earlier(deadline, part.timer() if part else server.due)
+            due = part.timer() if part else server.due
+            if deadline is None or due is not None and ticks_diff(due, deadline) < 0:
+                deadline = due
+        self._deadline = deadline
         return deadline
 
     def login_due(self, now: int):
@@ -100,7 +105,14 @@ class Registrar:
         return None
 
     def handle_timer(self, now: int) -> None:
-        """Do what is due. One login begins in a call: each is some work, and others wait for their turn."""
+        """Do what is due: nothing before the ticks that `timer` told, if that was called since anything came.
+
+        One login begins in a call: each is some work, and others wait for their turn.
+        """
+        deadline = self._deadline
+        self._deadline = None
+        if deadline is not None and ticks_diff(deadline, now) > 0:
+            return
         for server in self.servers:
             part = server.control or server.login
             if part:

@@ -77,8 +77,9 @@ def main(count, mode):
             continue
         device.receive_packet(view, size, OnePath.addr, None, now)
         if mode == READ:
-            while device.next_event():
-                pass
+            if device.flags:  # as device.agent does: what has changed is taken at once, then the other events
+                device.flags = 0
+            device.next_event()
             stream.incoming.read_into(page)  # as aio.Channel does
             device.timer()
         else:

@@ -1,9 +1,10 @@
 """What the agent's loop allocates for each datagram, named and counted; Session's own part is counted in tests/core."""
 
+import asyncio
 import gc
 import socket
 
-from device.agent import Agent
+from device.agent import Agent, DeviceConnection
 from device.udp import Udp
 
 _MOST_IN = 1900  # of 1280: the datagram as recvfrom gives it, its address, the shim's text of it, two slices
@@ -20,6 +21,14 @@ class Owner:
 class Identity:
     did = "ABCD-123456-GHKLM"
     flags = nat_class = 0
+
+
+class Session:
+    user = (b"client 1", 1)
+
+
+class Stream:
+    start = next = 0
 
 
 class Endpoint:
@@ -80,6 +89,27 @@ def test_flush_without_anything_to_do_allocates_nothing():
     agent, _, _ = made()
     agent.flush()
     assert allocated(agent.flush) == 0
+
+
+def test_what_is_written_leaves_at_once_or_when_its_writer_waits():
+    connection = DeviceConnection(Session(), made()[0])
+    flushed = []
+    connection.flush = lambda: flushed.append(1)
+    stream = Stream()
+    connection.on_written(stream)
+    assert flushed == [1]
+    stream.next = 9  # something is on its way
+    connection.on_written(stream)
+    assert flushed == [1]
+
+    async def wait():
+        for _ in range(2):
+            task = asyncio.create_task(connection.changed())
+            await asyncio.sleep_ms(0)
+            task.cancel()
+
+    asyncio.run(wait())
+    assert flushed == [1, 1]
 
 
 def test_receiving_allocates_the_datagram_and_its_address():
