@@ -290,7 +290,7 @@ class Agent:
         return self.flush_sessions(sends)
 
     def flush_sessions(self, sends: bool = True) -> bool:
-        """Deliver events, and send what the sessions have to send; return whether there may be more than one step sends."""
+        """Deliver events, and send what sessions have to send; return whether there may be more than one step sends."""
         if self._is_flushing or self.udp is None:
             return False
         self._is_flushing = True

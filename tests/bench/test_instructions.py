@@ -28,6 +28,7 @@ def test_instructions_of_a_datagram_are_within_what_is_recorded(micropython, val
 
 def test_total_is_callgrinds_own_sum_where_functions_hold_what_was_before(tmp_path):
     profile = tmp_path / "callgrind.out"
-    profile.write_text("events: Ir\nsummary: 70\n\nfn=(1) main_\n1 60\ncfn=(2) gc_collect\ncalls=1 0\n2 10\nfn=(2)\n3 990\n")
+    costs = "fn=(1) main_\n1 60\ncfn=(2) gc_collect\ncalls=1 0\n2 10\nfn=(2)\n3 990\n"
+    profile.write_text("events: Ir\nsummary: 70\n\n" + costs)
     found = instructions.read_profile(profile)
     assert found.cost.total == 70 and found.inclusive == {"gc_collect": 10}
