@@ -207,7 +207,7 @@ class Agent:
 
     async def _tick(self, now: int, is_idle: bool) -> None:
         registrar = self.registrar
-        if registrar.busy or registrar.login_due(now):
+        if registrar.busy or registrar.deferred or registrar.login_due(now):
             for _ in load_steps("login"):
                 await asyncio.sleep_ms(0)
                 now = ticks_ms()

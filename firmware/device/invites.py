@@ -1,9 +1,9 @@
 """How the agent answers invites, from a p2p server or from the local network. Transient, group "handshake"."""
 
 import asyncio
-import gc
 
 from device.curve import multiply
+from device.heap import collect, free_bytes, limit_garbage
 from device.loader import use_groups
 from upeer.base.clock import ticks_diff, ticks_ms
 from upeer.base.compat import const
@@ -121,8 +121,10 @@ async def _finish(agent, invite: _Invite, responder) -> None:
                     _connect(agent, session)
             else:
                 await asyncio.sleep_ms(0)
-                gc.collect()  # in a turn of its own: the next step fills what may be allocated between two
+                collect()  # in a turn of its own: the next step may take all that was admitted without another
             await asyncio.sleep_ms(0)
+        limit_garbage(free_bytes())  # the session has taken its room
+        await asyncio.sleep_ms(0)
         _reply(agent, invite, message)
         agent.flush()
     finally:

@@ -12,13 +12,15 @@ from upeer.base.compat import const
 from upeer.base.wire import ROLE_MASTER
 
 _WEEK_S = const(604800)
+_MAX_DEFERRED = const(8)
 
 
 class Registrar:
     """All logins of one device. `identity` is what Login wants, and has `licence_key` and `raise_epoch` besides.
 
     `servers` are Servers; `busy` is how many of them a login is under way with. A shell that drops the module
-    `enrol` makes `before_enrol` what is to be called before it is imported.
+    `enrol` makes `before_enrol` what is to be called before it is imported. What needs that module while no login is
+    under way then waits in `deferred` for the next handle_timer, so that the shell may load it in its own time.
     """
 
     def __init__(self, identity, random_bytes, now: int):
@@ -30,6 +32,7 @@ class Registrar:
         self.tokens = b""
         self.busy = 0
         self.before_enrol = None
+        self.deferred = []  # (server, its Control or Login, event)
         self._unix_time = 0
         self._unix_at = now
         self._deadline = None  # what `timer` told, until `handle_timer` or a datagram comes
@@ -109,6 +112,10 @@ class Registrar:
 
         One login begins in a call: each is some work, and others wait for their turn.
         """
+        while self.deferred:
+            server, part, event = self.deferred.pop(0)
+            if part is (server.control or server.login):  # not over meanwhile
+                self._on_event(server, event, now)
         deadline = self._deadline
         self._deadline = None
         if deadline is not None and ticks_diff(deadline, now) > 0:
@@ -150,10 +157,16 @@ class Registrar:
             elif event[0] == "keys":
                 self.events.append(event)
             elif event[0] != "address":
-                self._before_enrol()
-                from upeer.signalling.enrol import on_event
+                if self.before_enrol and not self.busy and len(self.deferred) < _MAX_DEFERRED:
+                    self.deferred.append((server, part, event))
+                else:
+                    self._on_event(server, event, now)
 
-                on_event(self, server, event, now)
+    def _on_event(self, server, event: tuple, now: int) -> None:
+        self._before_enrol()
+        from upeer.signalling.enrol import on_event
+
+        on_event(self, server, event, now)
 
     def _before_enrol(self) -> None:
         if self.before_enrol:

@@ -179,3 +179,77 @@ class Cancelling:
 
     async def cancel(self):
         self.agent.cancel_reading()
+
+
+class Part:
+    """A Control that has one event."""
+
+    def __init__(self, event):
+        self.event = event
+
+    def next_event(self):
+        event, self.event = self.event, None
+        return event
+
+    def handle_timer(self, now):
+        pass
+
+
+class Server:
+    role = 1
+    number = 3
+    failures = 0
+    source = due = login = None
+    address = ("192.168.0.9", 1)
+
+    def __init__(self, control):
+        self.control = control
+
+
+def told(registrar):
+    """Return the kinds of events that the registrar has told."""
+    kinds = []
+    event = registrar.next_event()
+    while event:
+        kinds.append(event[0])
+        event = registrar.next_event()
+    return kinds
+
+
+def test_event_that_needs_the_modules_of_a_login_waits_until_they_may_be_loaded():
+    agent, _ = made()
+    registrar = agent.registrar
+    server = Server(Part(("dead",)))
+    registrar.servers.append(server)
+    loads = []
+    registrar.before_enrol = lambda: loads.append(len(registrar.deferred))
+    registrar._take_events(server, 0)
+    assert told(registrar) == [] and not loads and len(registrar.deferred) == 1
+    registrar.handle_timer(0)
+    assert told(registrar) == ["offline"] and loads == [0] and not registrar.deferred
+
+
+def test_deferred_event_of_a_control_that_is_gone_is_nothing():
+    agent, _ = made()
+    registrar = agent.registrar
+    server = Server(Part(("dead",)))
+    registrar.servers.append(server)
+    registrar._take_events(server, 0)
+    server.control = Part(None)
+    registrar.handle_timer(0)
+    assert told(registrar) == [] and server.control and server.failures == 0
+
+
+def test_event_during_a_login_and_one_too_many_are_handled_at_once():
+    agent, _ = made()
+    registrar = agent.registrar
+    server = Server(Part(("dead",)))
+    registrar.servers.append(server)
+    registrar.busy = 1
+    registrar._take_events(server, 0)
+    assert told(registrar) == ["offline"]
+    registrar.busy = 0
+    for number in range(9):
+        server.control = Part(("servers", []))
+        registrar._take_events(server, number)
+    assert len(registrar.deferred) == 8
