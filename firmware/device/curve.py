@@ -31,9 +31,11 @@ def _climb(ladder):
     period = max(1, min(_MOST_SLICES, (free - _FILLING) // _GARBAGE))
     gc.threshold(2048 + max(2048, min(free, _FILLING + _MOST_SLICES * _GARBAGE)))
     number = 0
+    yield  # what came before was some work too
     while True:
         if number % period == 0:
-            gc.collect()
+            if number:
+                gc.collect()
             _fill_holes(object)
         number += 1
         if ladder.step(_STEPS):

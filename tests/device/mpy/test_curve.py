@@ -1,4 +1,4 @@
-"""The curve's slices: the right product, garbage collected as seldom as there is room for, and never for long."""
+"""The curve's slices: the right product, garbage collected as seldom as there is room for."""
 
 import asyncio
 import gc
@@ -11,7 +11,7 @@ PRIVATE = bytes(range(32))
 
 
 class Collector:
-    """Stands for the gc module; `log` has a collection as "c", a slice as "s"."""
+    """Stands for the gc module; `log` has a collection as "c", a turn of others as "s"."""
 
     def __init__(self):
         self.log = ""
@@ -45,7 +45,7 @@ def test_product_is_that_of_the_curve():
 
 def test_garbage_is_collected_before_each_slice_or_each_second_one():
     roomy, tight = climbed(40000), climbed(20000)
-    assert roomy.log.startswith("csscsscss") and tight.log.startswith("cscscs")
+    assert roomy.log.startswith("ssscsscss") and tight.log.startswith("sscscs")
     assert roomy.log[-1] == tight.log[-1] == "c"  # the holes are free again
 
 
