@@ -254,7 +254,7 @@ class Agent:
         """Begin to make a key pair of `key_pairs`, unless that is under way; in haste if an invite waits for it."""
         self.is_key_awaited = is_awaited
         if _KEY_PAIR not in self._running:
-            self.begin(_KEY_PAIR, use_groups, _HANDSHAKE + _PAIRS, self._add_key_pair)
+            self.begin(_KEY_PAIR, use_groups, _HANDSHAKE, self._add_key_pair)
 
     def _add_key_pair(self):
         from device.curve import add_key_pair

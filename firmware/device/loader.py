@@ -64,7 +64,7 @@ _COMFORT = const(16384)  # bytes: holes between what stays are too small for muc
 _ROOMY = const(24576)  # with so much free, what no task uses any more may stay for a while
 _KEEP_MS = const(2000)  # what no task uses any more stays so long, unless its room is wanted: it may come again
 
-_READY = ("pairs", "handshake")  # what the next client needs: they stay while there is much room and no session
+_READY = ("handshake",)  # what the next client needs first: it stays while there is much room and no session
 
 _users: "dict[str, int]" = {}  # how many tasks use a group now
 _until: "dict[str, int]" = {}  # when a group that is loaded may be dropped

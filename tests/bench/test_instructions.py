@@ -10,7 +10,7 @@ _SCRIPTS = Path(__file__).resolve().parent / "mpy"
 
 # Measured, and 2.5 % for what moves the heap's contents; the goal, 150,000, stands in figures.py. Whoever needs less
 # lowers these.
-MOST = {"acknowledge": 134_000, "read": 168_000}
+MOST = {"acknowledge": 124_000, "read": 153_500}
 
 
 @pytest.mark.parametrize("script", ["aes_1200.py", "sha_1200.py"])

@@ -14,8 +14,8 @@ _BUSY_BYTES = 120_000
 _SETTLE_S = 4
 _LONGEST_S = 30
 # What is loaded beside the resident unit, the interface's stubs and the services in use.
-_GROUPS = ("start", "login", "storage", "command")
-_READY = ("pairs", "handshake")  # stay while there is no session
+_GROUPS = ("start", "login", "storage", "pairs", "command")
+_READY = ("handshake",)  # stays while there is no session
 _LOADED = "import sys\nprint(*(name for name in sys.modules if name in {}))"
 PINNED = "objects of modules that were dropped"
 # Prints how many objects the device holds that are of a class of no module that is loaded.

@@ -1,13 +1,10 @@
 """Names, reach and units of the linker: what is renamed, kept, left out, and where it is found in an image."""
 
-import ast
-import builtins
 import re
 
 import pytest
 
 from upeer_board import image, linker
-from upeer_board.linker import room
 from upeer_board.linker.known import ROM
 
 API = """
@@ -119,23 +116,6 @@ def test_micropythons_modules_are_taken_from_the_core_where_it_has_them(made):
     found = linker.link(SOURCES | {"upeer/seldom.py": needs + use, "device/api.py": api}).files["device/act.py"]
     lines = [line for line in found.splitlines() if line.startswith(("import", "from"))]
     assert lines == ["import struct", "from binascii import crc32, hexlify", "from device.core import asyncio"]
-
-
-def test_core_has_a_table_of_globals_with_room_and_shadows_nothing():
-    core = ast.parse(image.shipped_sources().files["device/core.py"])
-    names = room.bound(core)
-    assert room.missing(len(names)) == 0
-    padding = ast.unparse(core.body[-1]).split(" = ")[:-1] if isinstance(core.body[-1], ast.Assign) else []
-    rest = ast.unparse(ast.Module(core.body[:-1], []))
-    assert not [name for name in padding if re.search(rf"(?<![.\w]){name}\b", rest) or hasattr(builtins, name)]
-
-
-def test_table_of_globals_grows_when_it_is_fuller_than_four_fifths():
-    assert [room.missing(count) for count in (77, 78, 90, 97, 98)] == [0, 23, 11, 4, 0]
-    tree = ast.parse("\n".join(f"a{number} = 1" for number in range(86)) + "\nif a1:\n    import os\nelse:\n    b = 2")
-    assert len(room.bound(tree)) == 90
-    room.make_room(tree)
-    assert len(room.bound(tree)) == 101
 
 
 def test_attributes_share_a_name_only_where_no_class_has_both():

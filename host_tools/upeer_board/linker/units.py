@@ -9,7 +9,6 @@ from upeer_board.linker.frequent import mention_frequent
 from upeer_board.linker.names import Names
 from upeer_board.linker.program import CORE, INTERFACE, FunctionNode, Module, Program, is_local
 from upeer_board.linker.reach import defined, is_application_class, is_interface
-from upeer_board.linker.room import make_room
 from upeer_board.linker.scopes import EXTERNAL
 from upeer_board.linker.slots import share_slots
 
@@ -32,7 +31,6 @@ def write_units(program: Program, names: Names) -> dict[str, str]:
         tree = ast.Module(writer.imports() + body, [])
         if unit == CORE:
             import_builtins(tree)
-            make_room(tree)
         mention_frequent(tree)
         files[_path(unit, modules)] = ast.unparse(ast.fix_missing_locations(tree))
         if unit == CORE:
