@@ -5,7 +5,7 @@ need. Transient, group "handshake".
 import asyncio
 import gc
 
-from device.heap import collect, limit_garbage
+from device.heap import collect, limit_garbage, set_threshold
 from upeer.base.compat import const
 from upeer.crypto.aead import random_bytes
 from upeer.crypto.x25519 import BASE, Ladder
@@ -28,19 +28,21 @@ def _climb(ladder):
     there is room for, and small objects fill the holes.
     """
     free = collect()
-    period = max(1, min(_MOST_SLICES, (free - _FILLING) // _GARBAGE))
-    gc.threshold(2048 + max(2048, min(free, _FILLING + _MOST_SLICES * _GARBAGE)))
-    number = 0
     yield  # what came before was some work too
+    period = max(1, min(_MOST_SLICES, (free - _FILLING) // _GARBAGE))
+    set_threshold(2048 + max(2048, min(free, _FILLING + _MOST_SLICES * _GARBAGE)))
+    number = 0
     while True:
         if number % period == 0:
             if number:
                 gc.collect()
             _fill_holes(object)
+            yield
         number += 1
         if ladder.step(_STEPS):
             break
         yield
+    yield
     gc.collect()
     limit_garbage(free)
 

@@ -1,4 +1,4 @@
-"""The curve's slices: the right product, garbage collected as seldom as there is room for."""
+"""The curve's slices: the right product, garbage collected as seldom as there is room for, and never for long."""
 
 import asyncio
 import gc
@@ -11,7 +11,7 @@ PRIVATE = bytes(range(32))
 
 
 class Collector:
-    """Stands for the gc module; `log` has a collection as "c", a turn of others as "s"."""
+    """Stands for the gc module; `log` has a collection as "c", a slice as "s", the end of a turn as "."."""
 
     def __init__(self):
         self.log = ""
@@ -25,16 +25,29 @@ class Collector:
         self.thresholds.append(size)
 
 
+class Slices(Ladder):
+    """A ladder that logs its steps."""
+
+    def __init__(self, collector):
+        super().__init__(PRIVATE, BASE)
+        self.collector = collector
+
+    def step(self, count):
+        self.collector.log += "s"
+        return super().step(count)
+
+
 def climbed(free):
     """Return what a curve operation did to the heap, `free` bytes of which may be allocated."""
     collector = Collector()
-    real = curve.gc, curve.collect, curve.limit_garbage
-    curve.gc, curve.collect, curve.limit_garbage = collector, lambda: free, collector.threshold
+    real = curve.gc, curve.collect, curve.limit_garbage, curve.set_threshold
+    curve.gc, curve.collect = collector, lambda: free
+    curve.limit_garbage = curve.set_threshold = collector.threshold
     try:
-        for _ in curve._climb(Ladder(PRIVATE, BASE)):
-            collector.log += "s"
+        for _ in curve._climb(Slices(collector)):
+            collector.log += "."
     finally:
-        curve.gc, curve.collect, curve.limit_garbage = real
+        curve.gc, curve.collect, curve.limit_garbage, curve.set_threshold = real
     return collector
 
 
@@ -45,8 +58,13 @@ def test_product_is_that_of_the_curve():
 
 def test_garbage_is_collected_before_each_slice_or_each_second_one():
     roomy, tight = climbed(40000), climbed(20000)
-    assert roomy.log.startswith("ssscsscss") and tight.log.startswith("sscscs")
+    assert roomy.log.startswith("..s.s.c.s.s.c") and tight.log.startswith("..s.c.s.c.s")
     assert roomy.log[-1] == tight.log[-1] == "c"  # the holes are free again
+
+
+def test_no_turn_has_more_than_a_collection_or_a_slice():
+    for free in (20000, 40000):
+        assert max(len(turn) for turn in climbed(free).log.split(".")) == 1
 
 
 def test_threshold_leaves_what_may_be_allocated_and_is_given_back():
