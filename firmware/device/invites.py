@@ -51,6 +51,7 @@ async def _answer(agent, invite: _Invite) -> None:
         return  # through another server too; if its client still wants to after this handshake, it says so again
     if not await use_groups(("pairs",), _identify, agent, invite):
         return
+    await asyncio.sleep_ms(0)
     client_id = invite.keys[3][0]
     if client_id in _under_way:
         return
