@@ -10,7 +10,7 @@ _SCRIPTS = Path(__file__).resolve().parent / "mpy"
 
 # Measured, and 2.5 % for what moves the heap's contents; the goal, 150,000, stands in figures.py. Whoever needs less
 # lowers these.
-MOST = {"acknowledge": 124_000, "read": 153_500}
+MOST = {"acknowledge": 131_000, "read": 158_000}
 
 
 @pytest.mark.parametrize("script", ["aes_1200.py", "sha_1200.py"])

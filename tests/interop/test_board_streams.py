@@ -12,12 +12,14 @@ from board_heap import ROOMY
 from board_lab import Lab, echo
 
 from upeer.base.errors import RemoteError
+from upeer_board.boards import load_board
 from upeer_client import errors, files
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.usefixtures("micropython")]
 
 APP = Path(__file__).parent / "board_app"
 PATTERN = bytes(range(251)) * 400
+_SESSIONS = load_board("UNIX").limits["max_sessions"]
 
 Run = Callable[..., Any]
 
@@ -229,11 +231,11 @@ def test_ends_are_told_with_code_and_reason(lab: Lab, run: Run) -> None:
 
 def test_several_sessions_at_once_and_no_more_than_fit(lab: Lab) -> None:
     async def main(client: Any) -> None:
-        connections = [await client.connect(lab.dids[0], "direct") for _ in range(4)]
+        connections = [await client.connect(lab.dids[0], "direct") for _ in range(_SESSIONS)]
         with pytest.raises(errors.DeviceBusy):
             await client.connect(lab.dids[0], "direct")
         opened = [await connection.open("echo", 1) for connection in connections]
-        sent = [bytes((number,)) * 20000 for number in range(4)]
+        sent = [bytes((number,)) * 20000 for number in range(_SESSIONS)]
         assert await asyncio.gather(*[echo(*pair) for pair in zip(opened, sent, strict=True)]) == sent
         for connection in connections:
             await connection.close()

@@ -92,7 +92,7 @@ def test_what_the_next_client_needs_stays_while_there_is_much_room_and_no_sessio
     # (is there no session, bytes free, bytes free without garbage, do they stay)
     cases = (True, 24576, 0, True), (True, 0, 24576, True), (False, 24576, 24576, False), (True, 24575, 24575, False)
     for is_quiet, free, left, stays in cases:
-        load_group("pairs")
+        load_group("handshake")
         load_group("storage")
         real = loader.free_bytes, loader.collect
         loader.free_bytes, loader.collect = lambda free=free: free, lambda left=left: left
@@ -100,9 +100,9 @@ def test_what_the_next_client_needs_stays_while_there_is_much_room_and_no_sessio
             drop_expired(ticks_add(ticks_ms(), 2000), is_quiet)
         finally:
             loader.free_bytes, loader.collect = real
-        assert bool(loaded("pairs")) == stays and not loaded("storage")
+        assert bool(loaded("handshake")) == stays and not loaded("storage")
     drop_all()
-    assert not loaded("pairs")
+    assert not loaded("handshake")
 
 
 def test_use_ends_with_an_exception_too():
