@@ -5,7 +5,7 @@ need. Transient, group "handshake".
 import asyncio
 import gc
 
-from device.heap import collect, limit_garbage, set_threshold
+from device.heap import collect, free_bytes, set_threshold
 from upeer.base.compat import const
 from upeer.crypto.aead import random_bytes
 from upeer.crypto.x25519 import BASE, Ladder
@@ -25,26 +25,27 @@ def _climb(ladder):
 
     MicroPython looks for room from the first hole of its heap on, and a number wants two blocks or more: after each
     collection it would look at all that lives, for every number. So garbage is collected between slices, as seldom as
-    there is room for, and small objects fill the holes.
+    there is room for, and small objects fill the holes. How much room there is is looked at each time: what a session
+    receives meanwhile takes of it.
     """
     free = collect()
-    yield  # what came before was some work too
-    period = max(1, min(_MOST_SLICES, (free - _FILLING) // _GARBAGE))
-    set_threshold(2048 + max(2048, min(free, _FILLING + _MOST_SLICES * _GARBAGE)))
-    number = 0
+    slices = 0  # until the next collection
     while True:
-        if number % period == 0:
-            if number:
-                gc.collect()
+        yield
+        if not slices:
+            slices = max(1, min(_MOST_SLICES, (free - _FILLING) // _GARBAGE))
+            set_threshold(2048 + max(2048, min(free, _FILLING + _MOST_SLICES * _GARBAGE)))
             _fill_holes(object)
             yield
-        number += 1
+        slices -= 1
         if ladder.step(_STEPS):
             break
-        yield
+        if not slices:
+            yield
+            gc.collect()
+            free = free_bytes()
     yield
-    gc.collect()
-    limit_garbage(free)
+    collect()
 
 
 def _fill_holes(make) -> None:
