@@ -93,14 +93,14 @@ def test_manifest_of_a_new_board_leaves_out_what_the_board_does(rules, port, tmp
     source, folder = root / "boards" / "ESP32_GENERIC", root / "boards" / "NEW"
     folder.mkdir()
     text = (source / "board.toml").read_text() + '\n[firmware]\nexclude = ["device/store.py"]\n'
-    (folder / "board.toml").write_text(text.replace("max_sessions = 2", "max_sessions = 3"))
+    (folder / "board.toml").write_text(text.replace("max_sessions = 3", "max_sessions = 5"))
     (folder / "partitions.csv").write_bytes((source / "partitions.csv").read_bytes())
     (folder / "manifest.py").write_text((source / "manifest.py").read_text().replace('"ESP32_GENERIC"', '"NEW"'))
     (root / "host_tools").symlink_to(mpy_tools.ROOT / "host_tools")
     found = _evaluate(rules, port, folder / "manifest.py")
     assert "device/store.py" not in found and "device/fctry.py" in found
     written = Path(found["board.py"].full_path)
-    assert written == root / "build" / "frozen" / "NEW" / "board.py" and "MAX_SESSIONS = 3" in written.read_text()
+    assert written == root / "build" / "frozen" / "NEW" / "board.py" and "MAX_SESSIONS = 5" in written.read_text()
     before = written.stat().st_mtime_ns
     _evaluate(rules, port, folder / "manifest.py")
     assert written.stat().st_mtime_ns == before  # a build with nothing new freezes nothing again
