@@ -22,7 +22,7 @@ _LENGTHS = (1, 8, 21, 34, 55)  # of the clones' folders, in characters
 
 
 def folder_name(number: int) -> str:
-    """Return the name of a clone's folder: its number in the first two characters, then x."""
+    """Return the name of a clone's folder: its number, and x up to its length."""
     return f"{number:0<{max(_LENGTHS[number % len(_LENGTHS)], 2)}}".replace("0", "x")
 
 
