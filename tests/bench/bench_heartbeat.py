@@ -18,7 +18,8 @@ from peers import server_process
 sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
 
 from office_tools import make_office
-from server_tools import Identity, free_port, log_in, next_alive, serving
+from ports import free_port
+from server_tools import Identity, log_in, next_alive, serving
 
 _DEVICES = 500
 _WINDOW = 256

@@ -19,8 +19,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 from office_tools import make_office
+from ports import free_port
 from python_device import PythonDevice
-from server_tools import free_port, serving
+from server_tools import serving
 
 from upeer_client.client import Client, Limits
 from upeer_office import names

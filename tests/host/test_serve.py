@@ -10,7 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 from office_tools import make_office, upeer, upeer_json
-from server_tools import Identity, events, free_port, log_in, next_alive, serving
+from ports import free_port
+from server_tools import Identity, events, log_in, next_alive, serving
 
 from upeer_office import names
 from upeer_office.bundle import load_nodes

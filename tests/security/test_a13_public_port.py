@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from office_tools import make_office, upeer_json
-from server_tools import Identity, Server, free_port, log_in, next_alive, serving
+from ports import free_port
+from server_tools import Identity, Server, log_in, next_alive, serving
 
 from upeer.base.wire import COOKIE
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from office_tools import make_office, upeer_json
-from server_tools import Identity, Server, free_port, log_in, next_alive, serving
+from ports import free_port
+from server_tools import Identity, Server, log_in, next_alive, serving
 from strangers import Flood, resident_kb
 
 from upeer.base.wire import HELLO, ROLE_MASTER, header

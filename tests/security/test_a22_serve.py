@@ -5,7 +5,8 @@ import socket
 from pathlib import Path
 
 from office_tools import make_office, upeer
-from server_tools import Identity, free_port, log_in, serving
+from ports import free_port
+from server_tools import Identity, log_in, serving
 
 from upeer_office.platforms import load_platform
 

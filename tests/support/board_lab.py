@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from office_tools import make_office
-from server_tools import Server, free_port, serving
+from ports import free_port
+from server_tools import Server, serving
 
 import upeer_client
 from upeer_board import fctry, image

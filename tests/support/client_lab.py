@@ -7,13 +7,13 @@ with Lab(tmp_path) as lab:                  # everything runs in a thread of its
 
 import asyncio
 import json
-import socket
 import threading
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
 import office_tools
+from ports import free_port
 from python_device import PythonDevice
 
 import upeer_client
@@ -127,12 +127,5 @@ class Lab:
 
 
 def free_addresses(count: int) -> list[str]:
-    """Return addresses of loopback that nobody has right now."""
-    sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
-    try:
-        for probe in sockets:
-            probe.bind(("127.0.0.1", 0))
-        return [f"127.0.0.1:{probe.getsockname()[1]}" for probe in sockets]
-    finally:
-        for probe in sockets:
-            probe.close()
+    """Return addresses of loopback that nobody has."""
+    return [f"127.0.0.1:{free_port()}" for _ in range(count)]

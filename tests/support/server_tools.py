@@ -23,14 +23,6 @@ _LOGIN_TIME_OUT_S = 60
 _EPOCHS = count(int(time.time()))
 
 
-def free_port() -> int:
-    """Return a UDP port of 127.0.0.1 that nobody has right now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 class Server:
     """A process of `upeer serve`; `ready` is its ready line, `log()` what it logged so far."""
 

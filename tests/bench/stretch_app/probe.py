@@ -12,7 +12,7 @@ import sys
 
 import utime as time  # the port's own: its C functions are what callgrind looks at
 
-_LONG_S = 0.008  # of CPU time under callgrind: well below 3.3 million instructions on any machine
+_LONG_S = 0.004  # of CPU time under callgrind: well below 3.3 million instructions on any machine
 
 _wait = core.IOQueue.wait_io_event
 _count = 0

@@ -21,8 +21,8 @@ import pytest
 import station_lab
 from core_lab import CONTROL, UPEER, CrashBoard
 from office_tools import make_office
+from ports import free_port
 from secret_search import forms, leaks
-from server_tools import free_port
 from station_lab import RunningStation, StationLab
 
 from upeer_board import image
