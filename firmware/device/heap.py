@@ -15,7 +15,7 @@ from upeer.base.compat import const
 CHIP_LIMIT = const(114688)  # two steps of the GC heap
 RESERVE = const(20480)  # of ESP-IDF's heap: lwIP and Wi-Fi take their buffers from it
 _GARBAGE = const(4096)  # beside what acts ask for: garbage, and what lives on without asking
-_THRESHOLD = const(2560)  # of that, what may be allocated between two collections
+_THRESHOLD = const(1536)  # of that, what may be allocated between two collections
 _MOST_THRESHOLD = const(24576)
 _NO_LIMIT = const(0x10000000)  # until the board's file is read
 

@@ -204,4 +204,4 @@ def test_threshold_is_the_chips_on_a_board_of_larger_objects():
         heap.limit_garbage(-1)
         found.append(gc.threshold())
     heap.limit_garbage(1 << 20)
-    assert found == [12544, 2560, 18816, 3840, 25120, 5120], found
+    assert found == [11520, 1536, 17280, 2304, 23072, 3072], found
