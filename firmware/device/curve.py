@@ -34,7 +34,7 @@ def _climb(ladder):
         yield
         if not slices:
             slices = max(1, min(_MOST_SLICES, (free - _FILLING) // _GARBAGE))
-            set_threshold(2048 + max(2048, min(free, _FILLING + _MOST_SLICES * _GARBAGE)))
+            set_threshold(max(1536, 2048 + min(free, _FILLING + _MOST_SLICES * _GARBAGE)))
             _fill_holes(object)
             yield
         slices -= 1
