@@ -160,9 +160,9 @@ class Agent:
 
     def _queue_invite(self, invite_id: bytes, item, source, most: int) -> None:
         """Have an invite answered as soon as there is time and a key pair for it; repetitions wait only once."""
-        for known in self.endpoint.answers:
-            if known[0] == invite_id and known[1] is None:
-                return  # its handshake is under way
+        known = self.endpoint.answered(invite_id)
+        if known and known[1] is None:
+            return  # its handshake is under way
         if len(self.invites) >= most:
             return
         for waiting in self.invites:
@@ -217,11 +217,11 @@ class Agent:
         if not self._running and not registrar.busy:
             self._plan_work(now)
         self.set_clock(bool(self._running or registrar.busy or self.endpoint.sessions))
+        is_garbage = is_idle and self.received >= _MANY
         if ticks_diff(self._sweep_at, now) <= 0:
             self._sweep_at = ticks_add(now, _SWEEP_MS)
-            if drop_expired(now, not self.endpoint.sessions):
-                is_idle, self.received = True, _MANY
-        if is_idle and self.received >= _MANY:
+            is_garbage = drop_expired(now, not self.endpoint.sessions) or is_garbage
+        if is_garbage:
             self.received = 0
             await asyncio.sleep_ms(0)
             collect()

@@ -5,7 +5,7 @@ need. Transient, group "handshake".
 import asyncio
 import gc
 
-from device.heap import collect, free_bytes, set_threshold
+from device.heap import collect, free_bytes, limit_garbage
 from upeer.base.compat import const
 from upeer.crypto.aead import random_bytes
 from upeer.crypto.x25519 import BASE, Ladder
@@ -15,6 +15,7 @@ _GARBAGE = const(13888)  # bytes of it
 _MOST_SLICES = const(2)  # between two collections
 _HOLES = const(112)  # a fourth of those of a heap that are too small for a number
 _FILLING = const(7168)  # bytes in all of them
+_MOST_GARBAGE = const(36992)  # that, two slices and 2 KB of others
 _PAUSE_MS = const(10)  # between two looks whether a shared secret is done
 
 _under_way = [0]  # shared secrets that a client waits for
@@ -34,7 +35,7 @@ def _climb(ladder):
         yield
         if not slices:
             slices = max(1, min(_MOST_SLICES, (free - _FILLING) // _GARBAGE))
-            set_threshold(max(1536, 2048 + min(free, _FILLING + _MOST_SLICES * _GARBAGE)))
+            limit_garbage(free, _MOST_GARBAGE)
             _fill_holes(object)
             yield
         slices -= 1

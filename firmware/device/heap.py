@@ -61,14 +61,11 @@ def collect() -> int:
     return free
 
 
-def limit_garbage(free: int) -> None:
-    """Have the next collection come before `free` bytes, as `free_bytes` tells, and the allowance are used up."""
-    set_threshold(max(_THRESHOLD, min(_MOST_THRESHOLD, free + _THRESHOLD)))
+def limit_garbage(free: int, most: int = _MOST_THRESHOLD) -> None:
+    """Have the next collection come before `free` bytes, as `free_bytes` tells, and the allowance are used up.
 
-
-def set_threshold(size: int) -> None:
-    """Have a collection come after so many bytes on the chip's scale.
-
-    gc.threshold counts bytes of this board; those that no board's file tells of count as the chip's, or twice that.
+    And after `most` bytes at the latest. gc.threshold counts bytes of this board; those that no board's file tells of
+    count as the chip's, or twice that.
     """
+    size = max(_THRESHOLD, min(most, free + _THRESHOLD))
     gc.threshold(size * min(_scale(), 2 * 64) // 64)

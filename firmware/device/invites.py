@@ -81,10 +81,7 @@ def _is_known(agent, invite: _Invite) -> bool:
         invite.item, invite.key_id, invite.message = lan, lan.key_id, lan.message
     else:
         _, _, _, _, invite.key_id, invite.item, invite.message = invite.item
-    for known in agent.endpoint.answers:
-        if known[0] == invite.invite_id:
-            return True
-    return False
+    return agent.endpoint.answered(invite.invite_id) is not None
 
 
 async def _identify(agent, invite: _Invite) -> bool:

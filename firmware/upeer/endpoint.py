@@ -154,9 +154,7 @@ class Endpoint:
         """Return when handle_timer is due, None for never."""
         deadline = self._join_due
         for session in self.sessions:
-            due = session.timer()
-            if deadline is None or due is not None and ticks_diff(due, deadline) < 0:
-                deadline = due
+            deadline = earlier(deadline, session.timer())
             if not session.paths.changes:
                 deadline = earlier(deadline, session.give_up)
         self._deadline = deadline
@@ -207,6 +205,13 @@ class Endpoint:
 
     # invites (device)
 
+    def answered(self, invite_id: bytes):
+        """Return what `answers` has of an invite, None if it is not known."""
+        for known in self.answers:
+            if known[0] == invite_id:
+                return known
+        return None
+
     def handle_invite(self, invite_id: bytes, message: bytes, find, source: int, now: int):
         """Take handshake message 1 of an invite; source: FROM_SERVER or FROM_LAN.
 
@@ -214,9 +219,9 @@ class Endpoint:
         Return bytes (message 2 of an invite that is known: send it again), None (nothing to do), or a Responder: the
         shell makes its shared secret, then calls finish_invite.
         """
-        for known in self.answers:
-            if known[0] == invite_id:
-                return known[1]
+        known = self.answered(invite_id)
+        if known:
+            return known[1]
         if self.ephemeral is None or not self.may_spend(source, _TRY_MS, now):
             return None
         from upeer.handshake.answer import respond

@@ -53,9 +53,9 @@ class Peer:
 
 @dataclass
 class Caller:
-    """What all calls of one attempt share. `cookies` spare a round trip, by master; `status` is a device's refusal;
+    """What all calls of one attempt share. `cookies` spare a round trip, by master; `status` is a device's refusal.
 
-    by `connection_id` the device sees that invites are of one attempt, and makes one session of them.
+    By `connection_id` the device sees that invites are of one attempt, and makes one session of them.
     """
 
     endpoint: ClientEndpoint
@@ -66,12 +66,14 @@ class Caller:
     random_bytes: Callable[[int], bytes]
     cookies: dict[Address, Any]
     status: int = 0
-    connection_id: int = 0
+    connection_id: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.connection_id = self.endpoint.new_id()
 
     def invite(self, invite_id: bytes, relays: list[tuple[Any, ...]]) -> Invitation:
         """Return an invitation with our candidates of this moment."""
         psk = session_psk(self.peer.key, self.platform.p2p_key)
-        self.connection_id = self.connection_id or self.endpoint.new_id()
         whom = (psk, self.peer.did, self.peer.client_id, self.connection_id)
         return self.endpoint.invite(self.platform.key_id, invite_id, whom, relays[:_MAX_RELAYS], self.allow)
 

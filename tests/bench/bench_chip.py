@@ -2,7 +2,7 @@
 
 Every step of its loop takes what `counted_board.py` says that it takes on an ESP32 at 160 MHz; servers and clients are
 the real ones, 20 ms there and back, all in virtual time. Joining the Wi-Fi takes no time here, and the board has room
-for four sessions. How far the model can be trusted: of commit 49267be the chip made 240 to 440 kbit/s, and a curve
+for three sessions. How far the model can be trusted: of commit 49267be the chip made 240 to 440 kbit/s, and a curve
 operation took it 1.0 s.
 """
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import board_lab
+import mpy_tools
 import pytest
 from board_heap import ROOMY
 
@@ -13,36 +14,19 @@ pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("micropython")]
 
 APP = Path(__file__).parent / "board_app"
 _CLIENTS = 3
-# The agent, and beside it a task that tells of each change of the chip's clock.
-_CLOCK_APP = """
-import asyncio
+# Stands before the firmware's own main.py, and tells of each change of the chip's clock.
+_TELL_CLOCK = """
 import machine
-from device.api import Device
 
-device = Device()
-
-
-async def watch():
-    before = 0
-    while True:
-        now = machine.freq() // 1000000
-        if now != before:
-            print("clock", now)
-            before = now
-        await asyncio.sleep_ms(20)
+set_clock = machine.freq
 
 
-async def main():
-    asyncio.create_task(watch())
-    await device.start()
-    while True:
-        await asyncio.sleep(3600)
+def freq(hz):
+    print("clock", hz // 1000000)
+    set_clock(hz)
 
 
-try:
-    asyncio.run(main())
-finally:
-    device.release()
+machine.freq = freq
 """
 
 
@@ -111,7 +95,7 @@ def test_clock_is_fast_while_somebody_waits_and_slow_when_nobody_does(lab, tmp_p
     """As the board's file says: 240 MHz for a login and for a session, 160 in between."""
     app = tmp_path / "app"
     app.mkdir()
-    (app / "main.py").write_text(_CLOCK_APP)
+    (app / "main.py").write_text(_TELL_CLOCK + (mpy_tools.FIRMWARE / "main.py").read_text())
 
     def clock() -> str:
         return board.output.rpartition("clock ")[2][:3]

@@ -7,7 +7,7 @@ The device's shell pumps it through the five doors; what it learns comes out as 
     ("unanswered", id)     a master did not answer: its name may have a new address (`enrol.set_master`)
 """
 
-from upeer.base.clock import ticks_add, ticks_diff
+from upeer.base.clock import earlier, ticks_add, ticks_diff
 from upeer.base.compat import const
 from upeer.base.wire import ROLE_MASTER
 
@@ -94,9 +94,7 @@ class Registrar:
         deadline = None
         for server in self.servers:
             part = server.control or server.login
-            due = part.timer() if part else server.due
-            if deadline is None or due is not None and ticks_diff(due, deadline) < 0:
-                deadline = due
+            deadline = earlier(deadline, part.timer() if part else server.due)
         self._deadline = deadline
         return deadline
 

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 
-from device import curve
+from device import curve, heap
 from device.loader import drop_all
 from upeer.crypto.x25519 import BASE, Ladder, public_key
 
@@ -49,13 +49,19 @@ def climbed(*free):
         collector.collect()
         return look()
 
-    real = curve.gc, curve.collect, curve.free_bytes, curve.set_threshold
-    curve.gc, curve.collect, curve.free_bytes, curve.set_threshold = collector, collect, look, collector.threshold
+    real = curve.gc, curve.collect, curve.free_bytes, heap.gc, heap.figures[0]
+    curve.gc, curve.collect, curve.free_bytes, heap.gc, heap.figures[0] = (
+        collector,
+        collect,
+        look,
+        collector,
+        heap.CHIP_LIMIT,
+    )
     try:
         for _ in curve._climb(Slices(collector)):
             collector.log += "."
     finally:
-        curve.gc, curve.collect, curve.free_bytes, curve.set_threshold = real
+        curve.gc, curve.collect, curve.free_bytes, heap.gc, heap.figures[0] = real
     return collector
 
 
@@ -73,7 +79,7 @@ def test_garbage_is_collected_before_each_slice_or_each_second_one():
 def test_room_that_others_take_meanwhile_is_not_used():
     shared = climbed(40000, 9000)
     assert shared.log.startswith("c..s.s.c..s.c..s.c")
-    assert shared.thresholds[0] > 2 * shared.thresholds[1] and set(shared.thresholds[1:]) == {2048 + 9000}
+    assert shared.thresholds[0] > 2 * shared.thresholds[1] and set(shared.thresholds[1:]) == {1536 + 9000}
 
 
 def test_no_turn_has_more_than_a_collection_or_a_slice():
