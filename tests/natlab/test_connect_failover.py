@@ -26,18 +26,24 @@ def _usable() -> None:
 
 
 async def _break(world: NatWorld, client: Any, wanted: set[str], harm: Callable[[Any], None]) -> dict[str, Any]:
-    """Do harm in the middle of a transfer that began on a wanted path; return the statistics at its end."""
+    """Do harm in the middle of a transfer that began on a wanted path.
+
+    Returns the statistics at its end; their `path_changes` are those since the harm (a session that began on a relay
+    has changed before).
+    """
     async with await client.connect(world.did) as connection:
         await path_becomes(connection, wanted)
         transfer = asyncio.create_task(echoed(connection, _SIZE, pace_s=_PACE_S))
         await asyncio.sleep(0.3)
         assert not transfer.done()
+        changed = connection.stats()["path_changes"]
         started = time.monotonic()
         await asyncio.to_thread(harm, connection)
         await transfer
         took = time.monotonic() - started
         await echoed(connection, 4096, 2)
         stats: dict[str, Any] = connection.stats() | {"took_s": took}
+        stats["path_changes"] -= changed
         print(f"{took:.2f} s to the end of the transfer, path {stats['path']}")
         return stats
 
