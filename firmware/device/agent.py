@@ -139,8 +139,7 @@ class Agent:
                         break
                 self.flush(False)
                 await asyncio.sleep_ms(0)  # what the application makes of it goes along with the acknowledgements
-                while self.flush():  # before more is read, which may lead to more again
-                    await asyncio.sleep_ms(0)
+                await self.flush_all()  # before more is read, which may lead to more again
             except Exception as error:  # noqa: BLE001 - a task's top
                 self._on_trouble(error)
             await asyncio.sleep_ms(0)
@@ -213,13 +212,14 @@ class Agent:
                 now = ticks_ms()
         registrar.handle_timer(now)
         self.endpoint.handle_timer(now)
-        self.flush()
+        await self.flush_all()
         if not self._running and not registrar.busy:
             self._plan_work(now)
         self.set_clock(bool(self._running or registrar.busy or self.endpoint.sessions))
         is_garbage = is_idle and self.received >= _MANY
         if ticks_diff(self._sweep_at, now) <= 0:
             self._sweep_at = ticks_add(now, _SWEEP_MS)
+            await asyncio.sleep_ms(0)
             is_garbage = drop_expired(now, not self.endpoint.sessions) or is_garbage
         if is_garbage:
             self.received = 0
@@ -243,7 +243,7 @@ class Agent:
         """Tell the servers by which tokens clients find us, once these have changed: the next one may come at once."""
         await use_groups(_PAIRS, self._upload_tokens)
         await asyncio.sleep_ms(0)
-        self.flush()
+        await self.flush_all()
 
     def _upload_tokens(self):
         from device.pairing import upload_tokens
@@ -271,7 +271,7 @@ class Agent:
         try:
             await use_groups(groups, work, *args)
             await asyncio.sleep_ms(0)
-            self.flush()
+            await self.flush_all()
         except Exception as error:  # noqa: BLE001 - a task's top
             self._on_trouble(error)
         finally:
@@ -279,14 +279,22 @@ class Agent:
 
     # writing
 
+    async def flush_all(self) -> None:
+        """Deliver events, and send all that there is to send; others have their turn between its steps."""
+        while self.flush():
+            await asyncio.sleep_ms(0)
+
     def flush(self, sends: bool = True) -> bool:
-        """Deliver events, and send what there is to send, to servers and peers, as `flush_sessions`."""
-        registrar = self.registrar
-        while sends and self.udp is not None:
-            data = registrar.datagram_to_send(ticks_ms())
-            if data is None:
-                break
-            self.udp.send(data, registrar.send_address)
+        """Deliver events, and send a step of what there is: a datagram to a server, or as `flush_sessions`.
+
+        Return whether there may be more.
+        """
+        if sends and self.udp is not None:
+            data = self.registrar.datagram_to_send(ticks_ms())
+            if data is not None:
+                self.udp.send(data, self.registrar.send_address)
+                self.flush_sessions(False)
+                return True
         return self.flush_sessions(sends)
 
     def flush_sessions(self, sends: bool = True) -> bool:

@@ -11,7 +11,8 @@ from upeer.crypto.aead import random_bytes
 from upeer.crypto.x25519 import BASE, Ladder
 
 _STEPS = const(7)  # a slice, about 20 ms on an ESP32 at 160 MHz
-_GARBAGE = const(13888)  # bytes of it
+_FEW_STEPS = const(4)  # as long, when each number looks for its room at all that lives
+_STEP_GARBAGE = const(1984)  # bytes of a step
 _MOST_SLICES = const(2)  # between two collections
 _HOLES = const(112)  # a fourth of those of a heap that are too small for a number
 _FILLING = const(7168)  # bytes in all of them
@@ -26,20 +27,21 @@ def _climb(ladder):
 
     MicroPython looks for room from the first hole of its heap on, and a number wants two blocks or more: after each
     collection it would look at all that lives, for every number. So garbage is collected between slices, as seldom as
-    there is room for, and small objects fill the holes. How much room there is is looked at each time: what a session
-    receives meanwhile takes of it.
+    there is room for, and small objects fill the holes; where there is no room for these, slices are short. How much
+    room there is is looked at each time: what a session receives meanwhile takes of it.
     """
     free = collect()
-    slices = 0  # until the next collection
+    slices = steps = 0  # slices until the next collection, steps of each
     while True:
         yield
         if not slices:
-            slices = max(1, min(_MOST_SLICES, (free - _FILLING) // _GARBAGE))
             limit_garbage(free, _MOST_GARBAGE)
-            _fill_holes(object)
-            yield
+            slices, steps = _plan(free)
+            if steps == _STEPS:
+                _fill_holes(object)
+                yield
         slices -= 1
-        if ladder.step(_STEPS):
+        if ladder.step(steps):
             break
         if not slices:
             yield
@@ -47,6 +49,14 @@ def _climb(ladder):
             free = free_bytes()
     yield
     collect()
+
+
+def _plan(free: int) -> tuple:
+    """Decide from the bytes free after a collection: (slices until the next one, steps of each)."""
+    slices = (free - _FILLING) // (_STEPS * _STEP_GARBAGE)
+    if slices > 0:
+        return min(slices, _MOST_SLICES), _STEPS
+    return 1, max(1, min(free // _STEP_GARBAGE, _FEW_STEPS))
 
 
 def _fill_holes(make) -> None:

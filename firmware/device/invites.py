@@ -124,7 +124,7 @@ async def _finish(agent, invite: _Invite, responder) -> None:
         limit_garbage(free_bytes())  # the session has taken its room
         await asyncio.sleep_ms(0)
         _reply(agent, invite, message)
-        agent.flush()
+        await agent.flush_all()
     finally:
         abandon(agent.endpoint, responder)  # if it was not finished: no room, say
 

@@ -48,7 +48,7 @@ async def begin_logins(agent) -> None:
     registrar = agent.registrar
     while registrar.login_due(ticks_ms()):
         registrar.handle_timer(ticks_ms())
-        agent.flush()
+        await agent.flush_all()
         await asyncio.sleep_ms(0)
 
 
@@ -79,7 +79,7 @@ async def find_masters(agent, masters: list) -> None:
         except OSError:
             log("the name of master %d does not resolve" % number)
             agent.unanswered = True
-        agent.flush()
+        await agent.flush_all()
         await asyncio.sleep_ms(0)
 
 
@@ -99,7 +99,8 @@ def stop(agent) -> None:
     for session in agent.endpoint.sessions:
         session.abort(9, "shutting down")
     log_out(agent.registrar)
-    agent.flush()
+    while agent.flush():
+        pass
     agent.cancel_reading()
     for udp in (agent.udp, agent.lan):
         if udp:

@@ -130,6 +130,16 @@ def test_one_flush_sends_four_datagrams_of_sessions_and_the_next_the_rest():
     assert seen.count("out") == agent.udp.sent == 6
 
 
+def test_datagrams_to_servers_have_turns_of_their_own():
+    agent, seen = made(waiting=2)
+    queue = [b"to a master", b"to another"]
+    agent.registrar.datagram_to_send = lambda now: queue.pop(0) if queue else None
+    agent.registrar.send_address = ("192.0.2.1", 1)
+    for sent in (1, 2):
+        assert agent.flush() and agent.udp.sent == sent and seen == []
+    assert not agent.flush() and agent.udp.sent == 4 and seen == ["out", "out"]
+
+
 def test_datagrams_after_an_event_count_to_the_four():
     agent, seen = made(waiting=2)
     agent.endpoint.session.connection = Answering(agent)

@@ -26,14 +26,14 @@ class Collector:
 
 
 class Slices(Ladder):
-    """A ladder that logs its steps."""
+    """A ladder that logs its slices: of seven steps as "s", else their number."""
 
     def __init__(self, collector):
         super().__init__(PRIVATE, BASE)
         self.collector = collector
 
     def step(self, count):
-        self.collector.log += "s"
+        self.collector.log += "s" if count == 7 else str(count)
         return super().step(count)
 
 
@@ -71,19 +71,25 @@ def test_product_is_that_of_the_curve():
 
 
 def test_garbage_is_collected_before_each_slice_or_each_second_one():
-    roomy, tight = climbed(40000), climbed(20000)
+    roomy, tight = climbed(40000), climbed(22000)
     assert roomy.log.startswith("c..s.s.c..s.s.c.") and tight.log.startswith("c..s.c..s.c..s")
     assert roomy.log[-1] == tight.log[-1] == "c"  # the holes are free again, the threshold is as usual
 
 
+def test_slices_are_short_where_the_holes_cannot_be_filled():
+    for free, steps in ((20000, 4), (7000, 3), (2000, 1), (0, 1), (-9000, 1)):
+        few = climbed(free)
+        assert few.log.startswith("c.%d.c.%d.c.%d." % (steps, steps, steps)) and few.log[-1] == "c", few.log
+
+
 def test_room_that_others_take_meanwhile_is_not_used():
     shared = climbed(40000, 9000)
-    assert shared.log.startswith("c..s.s.c..s.c..s.c")
-    assert shared.thresholds[0] > 2 * shared.thresholds[1] and set(shared.thresholds[1:]) == {1536 + 9000}
+    assert shared.log.startswith("c..s.s.c.4.c.4.c")
+    assert shared.thresholds[0] > 2 * shared.thresholds[1] and set(shared.thresholds[1:]) == {2560 + 9000}
 
 
 def test_no_turn_has_more_than_a_collection_or_a_slice():
-    for free in (20000, 40000):
+    for free in (0, 20000, 22000, 40000):
         assert max(len(turn) for turn in climbed(free).log.split(".")) == 1
 
 
