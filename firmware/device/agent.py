@@ -139,7 +139,8 @@ class Agent:
                         break
                 self.flush(False)
                 await asyncio.sleep_ms(0)  # what the application makes of it goes along with the acknowledgements
-                await self.flush_all()  # before more is read, which may lead to more again
+                while self.flush():  # before more is read, which may lead to more again
+                    await asyncio.sleep_ms(0)
             except Exception as error:  # noqa: BLE001 - a task's top
                 self._on_trouble(error)
             await asyncio.sleep_ms(0)

@@ -154,7 +154,8 @@ class Endpoint:
         """Return when handle_timer is due, None for never."""
         deadline = self._join_due
         for session in self.sessions:
-            deadline = earlier(deadline, session.timer())
+            due = session.timer()
+            deadline = due if deadline is None else earlier(deadline, due)
             if not session.paths.changes:
                 deadline = earlier(deadline, session.give_up)
         self._deadline = deadline
@@ -307,9 +308,9 @@ class Endpoint:
             session.pool.resize(session.data_window)
 
     def window(self, count: int) -> int:
-        """Return max_data of one of `count` sessions: one has all, several share three quarters."""
+        """Return max_data of one of `count` sessions: one has all, several share nine sixteenths."""
         whole = self.limits[1]
-        return whole * 3 // (4 * count) if count > 1 and whole < _PLENTY else whole
+        return whole * 9 // (16 * count) if count > 1 and whole < _PLENTY else whole
 
     def relays_of(self, session) -> list:
         """Return the RelayEnds of a session."""

@@ -13,8 +13,8 @@ def test_sessions_of_a_small_device_share_its_memory():
     ours, theirs = world.connect()
     assert (theirs.data_window, theirs.pool.share, ours._peer_limit) == (8424, 13, 8424)
     second, other = world.connect()
-    assert [(session.data_window, session.pool.share) for session in (theirs, other)] == [(3159, 4)] * 2
-    assert (second._peer_limit, other.data_limit, theirs.data_limit) == (3159, 3159, 8424)  # a promise is kept
+    assert [(session.data_window, session.pool.share) for session in (theirs, other)] == [(2369, 4)] * 2
+    assert (second._peer_limit, other.data_limit, theirs.data_limit) == (2369, 2369, 8424)  # a promise is kept
     assert theirs.pool.block_size == other.pool.block_size and theirs.pool.free is other.pool.free
     world.run()
     second.close()

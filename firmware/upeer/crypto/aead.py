@@ -148,14 +148,14 @@ class Aead:
 
     overhead = staticmethod(overhead)
 
+    _encrypt = _decrypt = None  # of the class until it is set: a packet's end only does one of them
+
     def __init__(self, key):
         check_key(key)
         if len(key) != 32:
             raise LocalError("AEAD key is not of 32 bytes")
         self._mac = Hmac(key[:16])
         self._key = bytes(key[16:])
-        self._encrypt = None
-        self._decrypt = None
         self._header_size = -1
         self._header_bits = b""  # the header's length in bits, as the MAC takes it
         self.forget()

@@ -3,7 +3,8 @@
 Bytes come in as far as flow control allowed them: at most `window`. A channel's last block may reach beyond the data
 in it, so it is a whole one for one channel at a time only, and for others as small as its data: what is held never
 exceeds the window and a block. Bytes go out from as much, at least four blocks, of which each busy channel gets its
-share, one block at least: if need be one for each of the eight beyond that number.
+share, one block at least: if need be one for each of the eight beyond that number. While there are several channels,
+whoever could take all blocks leaves one.
 Called by `stream` and `receiving`.
 """
 
@@ -58,4 +59,5 @@ class Pool:
         for stream in streams:
             if stream.blocks or stream.is_hungry:
                 count += 1
-        return self.left > 0 and (held + 1) * count <= self.share
+        spare = len(streams) > 1
+        return self.left > 0 and held + spare < self.share and (held + 1) * count <= self.share

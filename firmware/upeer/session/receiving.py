@@ -22,6 +22,8 @@ class ReceiveBuffer:
     `base` is where the first block begins, and what the peer is given credit from: `limit` is how far it may go.
     """
 
+    reset_code: "int | None" = None  # of the class until it is set, see Session
+
     def __init__(self, session, channel: int, window: int):
         self.start = self.base = 0
         self.ready = 0
@@ -29,7 +31,6 @@ class ReceiveBuffer:
         self.final = -1  # size of the whole, once known
         self.limit = window
         self.told = 0  # `base` when the peer was told that limit
-        self.reset_code = None
         self._session = session
         self._channel = channel
         self._blocks: list = []  # None: what comes is dropped

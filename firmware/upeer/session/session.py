@@ -67,10 +67,12 @@ class Session(Framer):
     Our max_data is also what the session holds of bytes to be sent. `send_path`: of the packet written last.
     """
 
-    exporter: bytes  # these four are the endpoint's
-    user: tuple
-    number: int
-    give_up: int
+    # Of the class until they are set: where an object's table of attributes is full, as with 59 of them, MicroPython
+    # looks for a method at each of these first.
+    is_closed = _close_is_due = False
+    _close_args = (0, "")
+    _close_frame = b""
+    _close_left = _CLOSE_TRIES
 
     def __init__(self, is_client, connection_id, peer_id, seal_key, open_key, paths, params, now):
         ours, theirs = params
@@ -91,17 +93,14 @@ class Session(Framer):
         self._peer_id = bytes(peer_id)
         self._sealer = Aead(seal_key)
         self._opener = Aead(open_key)
+        self.exporter = self.user = None  # these and the next are the endpoint's
+        self.number = self.give_up = 0
         self.paths = paths
         self._path_changes = paths.changes
         self._path = None  # of the packet being read
         self._idle_ms = 1000 * min(ours[3], theirs[3])
         self._heard = self._now = now
         self._state = _OPEN
-        self.is_closed = False
-        self._close_args = (0, "")
-        self._close_frame = b""
-        self._close_is_due = False
-        self._close_left = _CLOSE_TRIES
         self._deadline = None
         self._reader = FrameReader(self)
         self._acks = Acks(max(ours[4] >> 1, theirs[4] >> 1, 2))

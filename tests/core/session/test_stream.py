@@ -247,14 +247,22 @@ def test_write_takes_what_there_is_room_for():
 def test_busy_streams_share_the_pool():
     owner = Owner()
     streams = [made(owner, channel) for channel in range(8)]
-    assert streams[0].write(bytes(100)) == 52
+    assert streams[0].write(bytes(100)) == 48  # one block is left to others
     assert [stream.write(bytes(100)) for stream in streams[1:]] == [4] * 7  # however much others hold
-    for at in range(0, 52, 4):
+    for at in range(0, 48, 4):
         frame(streams[0], 21)
         streams[0].on_acked(at, 4 << 1)
         for stream in streams:
             stream.write(bytes(100))
     assert [stream.unacked for stream in streams] == [4] * 8
+
+
+def test_four_channels_of_a_small_share_hold_six_blocks_at_most():
+    owner = Owner()
+    owner.pool.share = owner.pool.left = 4
+    streams = [made(owner, channel) for channel in range(4)]
+    assert [stream.write(bytes(100)) for stream in streams] == [12, 4, 4, 4]
+    assert taken(owner) == 6
 
 
 def test_memory_error_while_writing_leaves_what_was_there():
