@@ -15,8 +15,8 @@ from upeer.base.compat import const
 CHIP_LIMIT = const(114688)  # two steps of the GC heap
 RESERVE = const(20480)  # of ESP-IDF's heap: lwIP and Wi-Fi take their buffers from it
 _GARBAGE = const(4096)  # beside what acts ask for: garbage, and what lives on without asking
-_THRESHOLD = const(2560)  # of that, what may be allocated between two collections
-_LEAST_THRESHOLD = const(1536)  # when not even that is left
+_THRESHOLD = const(1536)  # of that, what comes between two collections; the rest stays whole: a datagram is one piece
+_STEP = const(2560)  # what a step of the loop may take without a collection: at the edge of memory, of the rest
 _MOST_THRESHOLD = const(24576)
 _NO_LIMIT = const(0x10000000)  # until the board's file is read
 
@@ -68,5 +68,7 @@ def limit_garbage(free: int, most: int = _MOST_THRESHOLD) -> None:
     And after `most` bytes at the latest. gc.threshold counts bytes of this board; those that no board's file tells of
     count as the chip's, or twice that.
     """
-    size = max(_LEAST_THRESHOLD, min(most, free + _THRESHOLD))
+    size = min(most, free + _THRESHOLD)
+    if size < _STEP:
+        size = max(_THRESHOLD, min(_STEP, free + _STEP))
     gc.threshold(size * min(_scale(), 2 * 64) // 64)

@@ -135,7 +135,12 @@ class _Socket(io.IOBase):
             else:
                 break
             if len(mail) < _queue:
-                mail.append(self._sock.recvfrom(max(size, _LARGEST)))
+                try:
+                    mail.append(self._sock.recvfrom(max(size, _LARGEST)))
+                except MemoryError:
+                    if not mail:
+                        raise
+                    break  # the chip holds those behind the first elsewhere; here they stay with the host
                 _heap.keep(len(mail[-1][0]))
             else:
                 self._sock.readinto(self._lost)

@@ -99,6 +99,34 @@ def test_six_datagrams_wait_whatever_their_size():
     two.close()
 
 
+class Full:
+    """A host's socket that finds memory for one datagram at a time; a mailbox in lwIP takes none of the heap's."""
+
+    def __init__(self, sock):
+        self.sock = sock
+        self.left = 1
+
+    def recvfrom(self, size, flags=0):
+        if not self.left:
+            raise MemoryError
+        self.left -= 1
+        return self.sock.recvfrom(size, flags)
+
+
+def test_what_the_heap_cannot_hold_is_not_lost():
+    one, two = pair(50370)
+    fill(one, 50370, 3)
+    two._sock = Full(two._sock)
+    for number in range(3):
+        assert two.recv(1) == bytes((number,))
+        raises(MemoryError, two.recv, 1)  # as on the chip: the first one has to fit
+        two._sock.left = 1
+    two._sock = two._sock.sock
+    assert read_all(two) == []
+    one.close()
+    two.close()
+
+
 def test_what_waits_is_polled_peeked_and_joined():
     one, two = pair(50320)
     fill(one, 50320, 3)

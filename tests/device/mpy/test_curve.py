@@ -85,7 +85,7 @@ def test_slices_are_short_where_the_holes_cannot_be_filled():
 def test_room_that_others_take_meanwhile_is_not_used():
     shared = climbed(40000, 9000)
     assert shared.log.startswith("c..s.s.c.4.c.4.c")
-    assert shared.thresholds[0] > 2 * shared.thresholds[1] and set(shared.thresholds[1:]) == {2560 + 9000}
+    assert shared.thresholds[0] > 2 * shared.thresholds[1] and set(shared.thresholds[1:]) == {1536 + 9000}
 
 
 def test_no_turn_has_more_than_a_collection_or_a_slice():
