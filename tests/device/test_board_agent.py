@@ -64,8 +64,10 @@ def test_ctrl_c_logs_out_and_leaves_a_repl_from_which_it_starts_again(lab):
     with lab.serve(), lab.board(heap=HEAP) as board:
         board.write(b"\x03")
         board.wait_for(PROMPT)
-        time.sleep(0.3)
-        assert '"online": 0' in upeer("status", lab.platform, "--json").replace("online_count", "online")
+        end = time.monotonic() + 15  # a device that does not log out is missed after 22 s at the earliest
+        while '"online": 0' not in (shown := upeer("status", lab.platform, "--json").replace("online_count", "online")):
+            assert time.monotonic() < end, shown
+            time.sleep(0.1)
         board.write(b"import main\r")
         board.wait_for("online master 1", count=2)
 

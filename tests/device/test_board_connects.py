@@ -84,11 +84,11 @@ def test_ping_is_answered_without_loading_anything(lab):
             await asyncio.sleep(4)  # what the handshake has loaded is dropped
             before = await connection.command("modules")
             assert await connection.command("ping") == (0, b"")
-            return before, await connection.command("modules")
+            return [set(bytes(answer).split()) for _, answer in (before, await connection.command("modules"))]
 
     with lab.board(lab.build(app=APP), heap=ROOMY):
         before, after = lab.run(work)
-    assert before == after and b"device.commands" not in bytes(after[1])
+    assert after and after <= before and not [name for name in after if name.startswith(b"device.commands")]
 
 
 def test_clock_is_fast_while_somebody_waits_and_slow_when_nobody_does(lab, tmp_path):

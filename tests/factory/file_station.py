@@ -128,11 +128,13 @@ class Printer:
 class FileStation:
     """A station, its folder of ports and the boards that are to pass at it, `numbers` of files in `boards`.
 
-    A board that passed stays for a moment; a station that begins in this moment runs it once more.
+    A board that passed stays for a moment; a station that begins in this moment runs it once more. In one life of
+    the station `most` boards are taken away: with that many it `is_held`, until it is killed or all have passed.
     """
 
-    def __init__(self, folder, number, lanes, numbers, printer, factory):
+    def __init__(self, folder, number, lanes, numbers, printer, factory, most):
         self.number, self.passed, self.lives = number, set(), 0
+        self._most, self._taken = most, 0
         self._folder, self._boards = folder, folder / "boards"
         self._ports = folder / f"ports-{number}"
         self._ports.mkdir()
@@ -151,6 +153,11 @@ class FileStation:
         return self.passed == self._numbers
 
     @property
+    def is_held(self):
+        """In this life no more boards are taken away."""
+        return self._taken >= self._most
+
+    @property
     def counters(self):
         """The station's own count of the day."""
         return json.loads((self._folder / f"line-{self.number}.counters.json").read_text())
@@ -158,6 +165,7 @@ class FileStation:
     def start(self):
         """Start the station; whatever is at its ports is its to find out."""
         self.lives += 1
+        self._taken = 0
         self.rows = []
         self._rows_file = self._folder / f"rows-{self.number}-{self.lives}"
         self._rows_file.touch()
@@ -176,7 +184,8 @@ class FileStation:
             elif row["event"] == "unplugged":
                 self._fill({row["port"]})
         for port in [port for port, when in self._leaving.items() if time.monotonic() > when]:
-            self._take_away(port)
+            if not self.is_held:
+                self._take_away(port)
 
     def kill(self):
         """SIGKILL; what the dead station no longer sees is done meanwhile."""
@@ -203,6 +212,7 @@ class FileStation:
 
     def _take_away(self, port):
         del self._leaving[port]
+        self._taken += 1
         Path(port).unlink()
         self.passed.add(self._plugged.pop(port))
         self._empty.add(port)

@@ -127,7 +127,8 @@ def test_flash_and_identity_persist_over_power_off(folder):
 
 
 def test_control_c_stops_a_running_program(board):
-    board.write(b"while True: pass\r\n\r\n")
+    board.write(b"print('round and', 'round')\r\nwhile True: pass\r\n\r\n")
+    board.wait_for("round and round")
     time.sleep(0.3)
     board.write(b"\x03")
     board.wait_for("KeyboardInterrupt")

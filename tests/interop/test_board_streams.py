@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -109,19 +110,24 @@ def test_commands_that_fail_say_so(run: Run) -> None:
 
 
 def test_packets_arrive_whole_and_at_most_once(run: Run) -> None:
+    """The next is sent when the last has come back, or has not in half a second: a slow machine loses none by that."""
+
     async def work(connection: Any) -> int:
         async def receive() -> None:
             while True:
                 number, data = await connection.recv_packet()
                 got.append((number, bytes(data)))
+                came.set()
 
         got: list[tuple[int, bytes]] = []
+        came = asyncio.Event()
         receiving = asyncio.create_task(receive())
         sent = [(number % 8, b"%03d" % number * 40) for number in range(100)]
         for packet in sent:
+            came.clear()
             assert connection.send_packet(*packet)
-            await asyncio.sleep(0.005)
-        await asyncio.sleep(0.2)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(came.wait(), 0.5)
         receiving.cancel()
         assert len(got) == len(set(got)) and set(got) <= set(sent)
         return len(got)

@@ -1,7 +1,7 @@
 """The simulator: dice, clock, links and NATs do what they say, and the same seed gives the same run."""
 
 import hashlib
-import time
+import sys
 
 import nat_kinds as kinds
 import pytest
@@ -292,8 +292,17 @@ def test_reliable_transfer_over_a_bad_link_ends_whole() -> None:
 
 
 def test_network_costs_little_beside_a_protocol() -> None:
-    started = time.process_time()
-    net, receiver = one_way(20, count=5000, delay_ms=5, jitter_ms=2, loss=0.01)
-    per_datagram_us = (time.process_time() - started) / 5000 * 1e6
+    """In calls of functions, of Python's and C's alike: they are the same on every machine."""
+    calls = 0
+
+    def count(_frame: object, event: str, _arg: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        net, receiver = one_way(20, count=5000, delay_ms=5, jitter_ms=2, loss=0.01)
+    finally:
+        sys.setprofile(None)
     assert len(receiver.protocol.received) > 4900 and net.counts["sent"] == 5000
-    assert per_datagram_us < 200
+    assert calls / 5000 < 60

@@ -28,7 +28,7 @@ def test_ticks_have_30_bits():
         assert 0 <= read() <= LAST
     begun = time.ticks_ms()
     time.sleep_ms(20)
-    assert 20 <= time.ticks_diff(time.ticks_ms(), begun) < 1000
+    assert 20 <= time.ticks_diff(time.ticks_ms(), begun) < 60000
 
 
 def test_small_ints_have_31_bits():
@@ -53,7 +53,7 @@ async def wait(ms):
 def test_asyncio_waits_over_the_wrap():
     begun = time.ticks_ms()
     asyncio.run(wait(30))
-    assert 30 <= time.ticks_diff(time.ticks_ms(), begun) < 1000
+    assert 30 <= time.ticks_diff(time.ticks_ms(), begun) < 60000
 
 
 def test_the_clock_counts_from_2000():

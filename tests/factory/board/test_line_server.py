@@ -167,7 +167,6 @@ def test_station_that_stands_still_before_its_goodbye_gets_the_board_to_pass(tar
 
 
 def test_stream_that_stands_still_is_begun_again(target, mac, monkeypatch):
-    monkeypatch.setattr(line_server, "_SILENCE_S", 0.5)
     calls = []
     real = LineServer._stream
 
