@@ -144,7 +144,7 @@ def test_wrong_pair_key_is_as_good_as_unknown(lab):
                 await made.connect(lab.did)
             made.pairs.find = lambda _name: Pair(pair.did, b"another1", pair.key)
             with pytest.raises(errors.TimedOut):
-                await made.connect(lab.did, "direct", timeout=1.5)
+                await made.connect(lab.did, "direct", timeout=4)
 
     lab.run(run())
 
@@ -220,7 +220,7 @@ def test_direct_path_that_is_blocked(own_lab):
             connection = await made.connect(own_lab.did)
             assert connection.path["kind"] == "relay"
             with pytest.raises(errors.NoPath):
-                await made.connect(own_lab.did, "direct", timeout=2.0)
+                await made.connect(own_lab.did, "direct", timeout=4)
             own_lab.device.blocks_direct = False
             while connection.path["kind"] == "relay":
                 assert await _echo(connection, b"0123456789" * 1000) == b"0123456789" * 1000
@@ -255,7 +255,7 @@ def test_no_relay(own_lab):
             service._places[0].node._doors = service._places[0].node._make_doors()
         for mode in ("relay", "all"):
             with pytest.raises(errors.NoRelay):
-                await _connect(own_lab, mode, timeout=2.0)
+                await _connect(own_lab, mode, timeout=4)
 
     own_lab.run(run())
 
@@ -306,10 +306,10 @@ def test_keys_that_changed(own_lab):
             await own_lab.stop_master(number)
             await own_lab.start_master(number)
         with pytest.raises(errors.WrongKeys, match="generation 1"):
-            await made.connect(own_lab.did, timeout=1.5)
+            await made.connect(own_lab.did, timeout=4)
         own_lab.write_client_json()
         with pytest.raises(errors.CannotReach):  # the device has still the old keys; but masters answer
-            await made.connect(own_lab.did, timeout=3)
+            await made.connect(own_lab.did, timeout=8)
         await made.close()
 
     own_lab.run(run())

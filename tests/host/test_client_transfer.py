@@ -343,7 +343,7 @@ def test_blocking_reads_time_out_and_keep_what_came(lab):
     with blocking.Client(lab.client_json, lab.home) as client, client.connect("lamp") as device:
         channel = device.open("slow", 1)
         with pytest.raises(errors.TimedOut) as caught:
-            channel.readexactly(4, timeout=0.2)
+            channel.readexactly(4, timeout=2)
         assert caught.value.partial == b"abc"
         channel.write(b"go\n")
         assert channel.read(9) == b"d"
