@@ -159,6 +159,7 @@ class Run:
                 for line in lines.feed(data):
                     heard = time.monotonic()
                     self.report.take(line)
+                    on_change(self.report)  # each: a stage that passes within one read is told too
                 if lines.rest.startswith("Connecting") and self.report.stage == "opening":
                     self.report.stage = self.report.failing_stage = "connecting"
                     heard = time.monotonic()
