@@ -64,6 +64,8 @@ _COMFORT = const(16384)  # bytes: holes between what stays are too small for muc
 _ROOMY = const(24576)  # with so much free, what no task uses any more may stay for a while
 _KEEP_MS = const(2000)  # what no task uses any more stays so long, unless its room is wanted: it may come again
 
+_TURNS = const(8)  # in which datagrams that fill the reserve of ESP-IDF's heap are read, before a load is refused
+
 _READY = ("handshake",)  # what the next client needs first: it stays while there is much room and no session
 
 _users: "dict[str, int]" = {}  # how many tasks use a group now
@@ -146,6 +148,10 @@ def _make_room(group: str):
     if victims or free < COST[group] or reserve() < RESERVE:
         collect()
         yield
+        for _ in range(_TURNS):
+            if reserve() >= RESERVE:
+                break
+            yield
         if group not in _until and not admit(COST[group]):
             raise MemoryError("no room for " + group)
 

@@ -147,6 +147,30 @@ def test_group_that_does_not_fit_is_refused_and_counted():
     assert heap.figures[2] == before + 1
 
 
+def test_load_waits_some_turns_until_datagrams_that_fill_the_reserve_are_read():
+    real = loader.reserve
+
+    def steps_until_read(turns):
+        left = [turns]
+
+        def reserve():
+            left[0] -= 1
+            return heap.RESERVE if left[0] < 0 else heap.RESERVE - 1
+
+        loader.reserve = reserve
+        try:
+            load_group("pairs")
+            return left[0]
+        finally:
+            loader.reserve = real
+            drop_all()
+
+    before = heap.figures[2]
+    assert steps_until_read(8) < 0 and heap.figures[2] == before
+    raises(MemoryError, steps_until_read, 1 << 20)
+    assert heap.figures[2] == before + 1 and not loaded("pairs")
+
+
 def test_group_that_two_tasks_want_at_once_is_there_for_both_and_goes_after():
     found = []
 
