@@ -15,6 +15,7 @@ _NAMES = {
     "started": "device_started",
     "logged in": "device_logged_in",
     "one session": "device_session",
+    "one session, one busy channel": "device_busy_channel",
     "one session, four busy channels": "device_four_channels",
     "two sessions, four busy channels each": "device_two_sessions",
 }

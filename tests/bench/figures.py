@@ -69,6 +69,7 @@ TABLE = (
     Figure("device_started", "device", "live on the chip: started", "KB", True, 62, None, CHIP, 75),
     Figure("device_logged_in", "device", "live on the chip: logged in", "KB", True, 72, None, CHIP, 91),
     Figure("device_session", "device", "live on the chip: one session, one channel", "KB", True, 82, None, CHIP, 98),
+    Figure("device_busy_channel", "device", "live on the chip: one busy channel", "KB", True, 90),
     Figure("device_four_channels", "device", "live on the chip: four busy channels", "KB", True, None, None, CHIP, 127),
     Figure("device_two_sessions", "device", "live on the chip: two sessions of four busy channels", "KB", True, 94),
     Figure("chip_start", "chip", "start of main.py to logged in at three masters", "s", True, 4, None, CHIP, 6.9),
