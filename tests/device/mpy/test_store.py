@@ -131,32 +131,36 @@ def test_bad_names_and_long_values_are_refused():
 
 
 def test_a_write_torn_at_any_byte_leaves_the_old_or_the_new_value():
+    """The new one only if the bytes that were not written are what stood there: the last one is, once in 256 times."""
     for torn in ("erased", "mixed", "short"):
-        count, cut = 0, True
+        count, early, cut = 0, 0, True
         while cut:
             store = fresh(torn)
             store.set("v", b"old value")
             store.set("v", b"older")
             cut = cut_after(count, lambda store=store: store.set("v", b"new value!"))
             store = reboot()
-            assert store.get("v") == (b"older" if cut else b"new value!"), (torn, count)
+            assert store.get("v") in ((b"older", b"new value!") if cut else (b"new value!",)), (torn, count)
+            early += cut and store.get("v") != b"older"
             store.set("v", b"next")
             assert reboot().get("v") == b"next"
             count += 1
-        assert count > 40
+        assert count > 40 and early <= 2, (torn, count, early)
 
 
 def test_the_first_write_torn_at_any_byte_leaves_nothing_or_the_value():
-    count, cut = 0, True
+    count, early, cut = 0, 0, True
     while cut:
         store = fresh()
         store.set("other", b"stays")
         cut = cut_after(count, lambda store=store: store.set("v", b"first"))
         store = reboot()
-        assert store.get("v") == (None if cut else b"first") and store.get("other") == b"stays"
+        assert store.get("v") in ((None, b"first") if cut else (b"first",)) and store.get("other") == b"stays"
+        early += cut and store.get("v") is not None
         store.erase()
         assert not FakeNVS.flash.blobs
         count += 1
+    assert count > 40 and early <= 2, (count, early)
 
 
 def test_a_delete_cut_at_any_point_brings_no_older_value_back():
