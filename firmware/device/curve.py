@@ -31,15 +31,21 @@ def _climb(ladder):
     room there is is looked at each time: what a session receives meanwhile takes of it.
     """
     free = collect()
-    slices = steps = 0  # slices until the next collection, steps of each
+    slices = steps = limit = 0  # slices until the next collection, steps of each; gc.threshold for them
     while True:
         yield
+        if slices and gc.threshold() != limit:  # others set it for what they do: a slice would be full of collections
+            slices = 0
+            gc.collect()
+            free = free_bytes()
+            yield
         if not slices:
-            limit_garbage(free, _MOST_GARBAGE)
             slices, steps = _plan(free)
             if steps == _STEPS:
                 _fill_holes(object)
                 yield
+            limit_garbage(free, _MOST_GARBAGE)  # as the last thing before the slice
+            limit = gc.threshold()
         slices -= 1
         if ladder.step(steps):
             break

@@ -21,8 +21,10 @@ class Collector:
         self.log += "c"
         gc.collect()
 
-    def threshold(self, size):
-        self.thresholds.append(size)
+    def threshold(self, size=None):
+        if size is not None:
+            self.thresholds.append(size)
+        return self.thresholds[-1]
 
 
 class Slices(Ladder):
@@ -37,8 +39,11 @@ class Slices(Ladder):
         return super().step(count)
 
 
-def climbed(*free):
-    """Return what a curve operation did to the heap; free: bytes of it, at the begin, then after each collection."""
+def climbed(*free, others_after=""):
+    """Return what a curve operation did to the heap; free: bytes of it, at the begin, then after each collection.
+
+    Others set the threshold for themselves when its log is `others_after`.
+    """
     collector = Collector()
     looks = list(free)
 
@@ -60,6 +65,8 @@ def climbed(*free):
     try:
         for _ in curve._climb(Slices(collector)):
             collector.log += "."
+            if collector.log == others_after:
+                collector.threshold(1536)
     finally:
         curve.gc, curve.collect, curve.free_bytes, heap.gc, heap.figures[0] = real
     return collector
@@ -86,6 +93,13 @@ def test_room_that_others_take_meanwhile_is_not_used():
     shared = climbed(40000, 9000)
     assert shared.log.startswith("c..s.s.c.4.c.4.c")
     assert shared.thresholds[0] > 2 * shared.thresholds[1] and set(shared.thresholds[1:]) == {1536 + 9000}
+
+
+def test_threshold_that_others_set_between_two_slices_leaves_the_second_without_collections():
+    """They are told of a turn later at the earliest: it begins with a collection and a threshold of its own."""
+    met = climbed(40000, others_after="c..s.")
+    assert met.log.startswith("c..s.c..s.s.c..s.s.c")
+    assert met.thresholds[1] == 1536 and met.thresholds[2] == met.thresholds[0]
 
 
 def test_no_turn_has_more_than_a_collection_or_a_slice():
