@@ -34,7 +34,7 @@ def _climb(ladder):
     slices = steps = limit = 0  # slices until the next collection, steps of each; gc.threshold for them
     while True:
         yield
-        if slices and gc.threshold() != limit:  # others set it for what they do: a slice would be full of collections
+        if limit and (not slices or gc.threshold() != limit):  # others set it: a slice would be full of collections
             slices = 0
             gc.collect()
             free = free_bytes()
@@ -49,10 +49,6 @@ def _climb(ladder):
         slices -= 1
         if ladder.step(steps):
             break
-        if not slices:
-            yield
-            gc.collect()
-            free = free_bytes()
     yield
     collect()
 
