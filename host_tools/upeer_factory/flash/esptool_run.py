@@ -163,7 +163,7 @@ class Run:
                 if lines.rest.startswith("Connecting") and self.report.stage == "opening":
                     self.report.stage = self.report.failing_stage = "connecting"
                     heard = time.monotonic()
-                on_change(self.report)
+                    on_change(self.report)
         if lines.rest:
             self.report.take(lines.rest)
 
