@@ -16,7 +16,7 @@ _STEP_GARBAGE = const(1984)  # bytes of a step
 _MOST_SLICES = const(2)  # between two collections
 _HOLES = const(112)  # a fourth of those of a heap that are too small for a number
 _FILLING = const(7168)  # bytes in all of them
-_MOST_GARBAGE = const(36992)  # that, two slices and 2 KB of others
+_MOST_GARBAGE = const(_FILLING + _MOST_SLICES * _STEPS * _STEP_GARBAGE + 2048)  # with 2 KB of others
 _PAUSE_MS = const(10)  # between two looks whether a shared secret is done
 
 _under_way = [0]  # shared secrets that a client waits for

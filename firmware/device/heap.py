@@ -63,10 +63,10 @@ def collect() -> int:
 
 
 def limit_garbage(free: int, most: int = _MOST_THRESHOLD) -> None:
-    """Have the next collection come before `free` bytes, as `free_bytes` tells, and the allowance are used up.
+    """Have the next collection come before what is free is used up, and after `most` bytes at the latest.
 
-    And after `most` bytes at the latest. gc.threshold counts bytes of this board; those that no board's file tells of
-    count as the chip's, or twice that.
+    `free` is what `free_bytes` told, which leaves an allowance on top. gc.threshold counts bytes of this board: more
+    than the chip's by `_scale`, of which at most twice is believed before the board's file is read.
     """
     size = min(most, free + _THRESHOLD)
     if size < _STEP:
