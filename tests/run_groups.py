@@ -6,16 +6,19 @@ one group is red.
 """
 
 import argparse
+import os
+import select
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 _BAD = ("FAILED ", "ERROR ")
+_LOOK_S = 0.2
 
 
 class Group(NamedTuple):
@@ -53,17 +56,33 @@ def run_group(group: Group, show: Callable[[str], None] = sys.stdout.write) -> O
     show(f"== {group.name}: {shlex.join(group.command)}\n")
     began = time.monotonic()
     summary, failed = "", []
-    with subprocess.Popen(
-        group.command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
+    with subprocess.Popen(group.command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        for line in _lines(process):
             show(line)
             sys.stdout.flush()
             summary = line.strip(" =\n") or summary
             if line.startswith(_BAD):
                 failed.append(line.rstrip())
     return Outcome(group.name, process.returncode, time.monotonic() - began, summary, failed)
+
+
+def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
+    """Yield what a program prints until it ends, whoever else still holds its pipe: a test may leave a process."""
+    assert process.stdout is not None
+    pipe, torn = process.stdout.fileno(), b""
+    while True:
+        has_ended = process.poll() is not None
+        if select.select([pipe], [], [], 0 if has_ended else _LOOK_S)[0]:
+            data = os.read(pipe, 1 << 16)
+            *whole, torn = (torn + data).split(b"\n")
+            yield from (line.decode(errors="replace") + "\n" for line in whole)
+            if data:
+                continue
+            break
+        if has_ended:
+            break
+    if torn:
+        yield torn.decode(errors="replace")
 
 
 def report(outcomes: Iterable[Outcome]) -> list[str]:

@@ -169,14 +169,15 @@ class FileStation:
         self.rows = []
         self._rows_file = self._folder / f"rows-{self.number}-{self.lives}"
         self._rows_file.touch()
-        self._reader = self._rows_file.open()
+        self._reader, self._torn = self._rows_file.open(), ""  # a row of which the end is not written yet
         process = multiprocessing.get_context("fork").Process
         self.process = process(target=_work, args=(self._config, self._rows_file))
         self.process.start()
 
     def look(self):
         """Read what the station says; take away what passed, and fill ports that it has seen to be empty."""
-        while (text := self._reader.readline()).endswith("\n"):
+        *whole, self._torn = (self._torn + self._reader.read()).split("\n")
+        for text in whole:
             row = json.loads(text)
             self.rows.append(row)
             if row["event"] == "run":
@@ -203,6 +204,12 @@ class FileStation:
         self.look()
         self._reader.close()
         return self.process.exitcode
+
+    def end(self):
+        """End a station that a failed test left running."""
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
 
     def _heed(self, row):
         assert row["ok"], row

@@ -1,5 +1,7 @@
 """Every group of tests runs, and one red group makes the result red."""
 
+import os
+import signal
 import sys
 
 import pytest
@@ -21,6 +23,15 @@ def test_group_tells_its_code_last_line_and_failures():
         "some", 1, 0, "1 failed, 2 passed in 3s", ["ERROR a.py", "FAILED b.py::c - why"]
     )
     assert shown[1:] == [line + "\n" for line in text.split("\n")]
+
+
+def test_group_ends_with_its_program_though_a_process_was_left_behind():
+    leave = "import subprocess; print('left', subprocess.Popen(['sleep', '600']).pid, end='')"
+    shown = []
+    outcome = run_groups.run_group(Group("some", [sys.executable, "-c", leave]), shown.append)
+    word, pid = outcome.summary.split()
+    assert (outcome.code, word, shown[1:]) == (0, "left", [outcome.summary])
+    os.kill(int(pid), signal.SIGKILL)  # it was alive
 
 
 def test_report_has_what_failed_and_a_line_per_group():

@@ -1,6 +1,6 @@
 """A real PostgreSQL server for tests: made in a folder of its own, on a Unix socket only, gone afterwards.
 
-This file run as a program is the server's keeper: when its stdin ends, because the tests are over or were killed, it
+This file run as a program is the server's keeper: when its stdin ends, because the tests were killed, or at SIGTERM, it
 stops the server and removes the folder. initdb refuses root, so as root the server runs as an unprivileged user.
 `missing_reason` says why there is none.
 """
@@ -49,7 +49,10 @@ def postgres() -> Iterator[str]:
         assert keeper.stdout is not None
         if keeper.stdout.readline() != _READY:
             raise RuntimeError(keeper.communicate()[1][-400:])
-        yield _address(folder)
+        try:
+            yield _address(folder)
+        finally:
+            keeper.terminate()  # a process that a test left behind may hold the other end of its stdin
 
 
 def new_database(server: str, name: str) -> str:
@@ -81,6 +84,7 @@ def _keep(folder: Path) -> None:
     programs = find_programs()
     assert programs is not None
     user = _user()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     try:
         if user:
             shutil.chown(folder, user.pw_name)

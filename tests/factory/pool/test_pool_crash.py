@@ -92,6 +92,13 @@ class Line:
             process.join(max(0.1, end - time.monotonic()))
             assert process.exitcode == 0
 
+    def end(self):
+        """End the stations that a failed test left running."""
+        for process in self.processes:
+            if process.is_alive():
+                process.kill()
+                process.join()
+
 
 @pytest.mark.timeout(300)
 def test_no_licence_twice_none_lost(pool_url, tmp_path):
@@ -100,7 +107,10 @@ def test_no_licence_twice_none_lost(pool_url, tmp_path):
     boards = tmp_path / "boards"
     boards.mkdir()
     line = Line(factory, boards)
-    line.run(random.Random(4711))
+    try:
+        line.run(random.Random(4711))
+    finally:
+        line.end()
     assert line.kills >= LEAST_KILLS
     print(f"{line.kills} kills")
 

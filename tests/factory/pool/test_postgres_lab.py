@@ -1,5 +1,6 @@
 """The tests' PostgreSQL server ends with the tests, however they end."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -67,6 +68,16 @@ def test_server_is_gone_when_the_tests_are_over():
     program, folder, pid = _start()
     program.communicate("")
     assert (program.returncode, folder.exists(), _is_alive(pid)) == (0, False, False)
+
+
+def test_server_is_gone_though_a_process_was_left_behind():
+    with postgres_lab.postgres() as server:
+        left = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+        left.start()
+    folder = Path(server.partition("host=")[2].partition("&")[0])
+    assert left.is_alive() and not folder.exists()
+    left.kill()
+    left.join()
 
 
 def test_server_that_cannot_start_says_why(monkeypatch):

@@ -8,6 +8,7 @@ docs/factory.md promises.
 import random
 import time
 from collections import Counter, defaultdict
+from contextlib import ExitStack
 
 import factory_lab
 import pytest
@@ -84,7 +85,10 @@ def test_stations_killed_again_and_again(pool_url, tmp_path):
         for number, share in enumerate(shares, 1)
     ]
     killers = [Killer(station, chance) for station in stations[:KILLED]]
-    _run_line(stations, killers, printer)
+    with ExitStack() as ending:
+        for station in stations:
+            ending.callback(station.end)
+        _run_line(stations, killers, printer)
     printer.close()
     assert all(killer.kills >= LEAST_KILLS for killer in killers)
     pool = factory.open()
