@@ -71,13 +71,10 @@ def _has_session(endpoint, number: int, user, now: int) -> bool:
 
 
 def _has_room(endpoint, now: int) -> bool:
-    """Return whether one more session may come; one that nothing came through, or that is at its end, makes room."""
+    """Return whether one more session may come; a session that nothing came through makes room for it."""
     if len(endpoint.sessions) + endpoint.opening < endpoint.limits[0]:
         return True
     for session in endpoint.sessions:
-        if session.is_ending():
-            _drop(endpoint, session)
-            return True
         if _drop_silent(endpoint, session, now):
             return True
     return False
@@ -88,14 +85,9 @@ def _drop_silent(endpoint, session, now: int) -> bool:
     if session.paths.changes or ticks_diff(session.give_up, now) >= _REPLACED_MS:
         return False
     session.abort(_NO_PATH, "no path")
-    _drop(endpoint, session)
-    return True
-
-
-def _drop(endpoint, session) -> None:
-    """Forget a session before its time; its last events are still told."""
     endpoint.forget(session)
     endpoint.over.append(session)
+    return True
 
 
 def finish(endpoint, responder, shared: bytes, status: int, now: int) -> tuple:
