@@ -69,17 +69,14 @@ def run_group(group: Group, show: Callable[[str], None] = sys.stdout.write) -> O
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
     """Yield what a program prints until it ends, whoever else still holds its pipe: a test may leave a process."""
     assert process.stdout is not None
-    pipe, torn = process.stdout.fileno(), b""
-    while True:
+    pipe, data, torn = process.stdout.fileno(), b"-", b""
+    while data:
         has_ended = process.poll() is not None
         if select.select([pipe], [], [], 0 if has_ended else _LOOK_S)[0]:
             data = os.read(pipe, 1 << 16)
             *whole, torn = (torn + data).split(b"\n")
             yield from (line.decode(errors="replace") + "\n" for line in whole)
-            if data:
-                continue
-            break
-        if has_ended:
+        elif has_ended:
             break
     if torn:
         yield torn.decode(errors="replace")

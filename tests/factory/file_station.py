@@ -205,12 +205,6 @@ class FileStation:
         self._reader.close()
         return self.process.exitcode
 
-    def end(self):
-        """End a station that a failed test left running."""
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
-
     def _heed(self, row):
         assert row["ok"], row
         number = self._plugged.get(row["port"])

@@ -121,3 +121,10 @@ def write_torn(path: Path, data: bytes, size: int, on_piece: Callable[[int], Non
             file.write(data[at : at + size])
             file.flush()
             on_piece(at + size)
+
+
+def end_all(processes):
+    """End stations that a failed test left running; those that have ended stay as they are."""
+    for process in processes:
+        process.kill()
+        process.join()

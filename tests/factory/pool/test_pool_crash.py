@@ -92,13 +92,6 @@ class Line:
             process.join(max(0.1, end - time.monotonic()))
             assert process.exitcode == 0
 
-    def end(self):
-        """End the stations that a failed test left running."""
-        for process in self.processes:
-            if process.is_alive():
-                process.kill()
-                process.join()
-
 
 @pytest.mark.timeout(300)
 def test_no_licence_twice_none_lost(pool_url, tmp_path):
@@ -110,7 +103,7 @@ def test_no_licence_twice_none_lost(pool_url, tmp_path):
     try:
         line.run(random.Random(4711))
     finally:
-        line.end()
+        factory_lab.end_all(line.processes)
     assert line.kills >= LEAST_KILLS
     print(f"{line.kills} kills")
 

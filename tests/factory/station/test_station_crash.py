@@ -8,7 +8,6 @@ docs/factory.md promises.
 import random
 import time
 from collections import Counter, defaultdict
-from contextlib import ExitStack
 
 import factory_lab
 import pytest
@@ -85,10 +84,10 @@ def test_stations_killed_again_and_again(pool_url, tmp_path):
         for number, share in enumerate(shares, 1)
     ]
     killers = [Killer(station, chance) for station in stations[:KILLED]]
-    with ExitStack() as ending:
-        for station in stations:
-            ending.callback(station.end)
+    try:
         _run_line(stations, killers, printer)
+    finally:
+        factory_lab.end_all(station.process for station in stations)
     printer.close()
     assert all(killer.kills >= LEAST_KILLS for killer in killers)
     pool = factory.open()
