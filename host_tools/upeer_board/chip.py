@@ -12,7 +12,7 @@ from zlib import crc32
 TICKS_PERIOD = 1 << 30
 DATAGRAM_QUEUE = 6  # lwIP's mailbox of a UDP socket, whatever the datagrams' size
 _BEFORE_WRAP_S = 8
-_MODEL_BYTES = 12288  # on 64 bits: 6 KB of code and objects, 6 KB of datagrams that wait in mailboxes
+_MODEL_BYTES = 12288  # on 64 bits: 7 KB of code and objects, 5 KB for what the port's receive and blocks waste
 _UNITS = {"": 1, "k": 1024, "m": 1024 * 1024}
 _HEADLINES = {
     "hard": b"\r\nrst:0xc (SW_CPU_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\r\n",

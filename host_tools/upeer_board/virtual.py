@@ -41,7 +41,7 @@ _ENDS = {0: "soft", -signal.SIGALRM: "soft", -signal.SIGUSR1: "hard", -signal.SI
 
 @dataclass
 class Settings:
-    """How a board runs. Of `heap` the shims take 25 KB, on 64 bits, for what the chip has in C in its flash; what the
+    """How a board runs. Of `heap` the shims take 26 KB, on 64 bits, for what the chip has in C in its flash; what the
     chip's model takes is added to it.
 
     `datagram_queue` 0 leaves the host's socket buffers as they are; `ticks` is what ticks_ms says at power-on, None for

@@ -18,7 +18,6 @@ DRIVERS = const(8192)  # network interfaces, made with the first WLAN
 WIFI = const(46080)  # a station that is switched on, lwIP's buffers with it
 _SOCKET = const(512)
 _DATAGRAM = const(1640)  # a received one, until it is read
-_KEPT = const(160)  # what a datagram in a mailbox takes here beside its bytes
 _LEFT = const(512)  # what the last step leaves
 _LOOK_MS = const(20)
 SEND_NEEDS = const(2048)
@@ -29,7 +28,7 @@ _limit = _FIRST
 _second = 2 * _FIRST  # where the third step begins
 heap = _FIRST  # MicroPython's
 drivers = wifi = sockets = 0  # what lwIP and Wi-Fi have: bytes, bytes, number
-waiting = kept = 0  # datagrams in mailboxes, and the bytes that they take here
+waiting = 0  # datagrams in mailboxes: of the heap of ESP-IDF
 _own = _least = _looked = None
 
 
@@ -42,13 +41,6 @@ def start():
     _looked = time.ticks_ms()
 
 
-def keep(size, count=1):
-    """Count a datagram that waits in a mailbox; -1 for one that was read."""
-    global waiting, kept
-    waiting += count
-    kept += count * (size + _KEPT)
-
-
 def leave_out(size):
     """Count a module of the shims that came later, or went, to what they take."""
     global _own
@@ -58,7 +50,7 @@ def leave_out(size):
 
 def allocated():
     """Return the bytes that MicroPython has allocated, as the chip counts them."""
-    return _AT_BOOT + max(gc.mem_alloc() - _own - kept, 0) * 100 // _PERCENT
+    return _AT_BOOT + max(gc.mem_alloc() - _own, 0) * 100 // _PERCENT
 
 
 def free():

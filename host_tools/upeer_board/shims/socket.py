@@ -3,8 +3,8 @@
 Addresses are (ip, port); poll waits on the real descriptor; an empty datagram latches end of file, as on the chip.
 UPEER_BIND=IP puts every socket on that address of the host, but for those with SO_REUSEADDR, which wait for broadcasts.
 UPEER_QUEUE=N is how many datagrams wait per UDP socket, 6 as in lwIP's mailbox, what comes to a full one is lost; with
-0 the host's buffers are used. Where the chip's memory is gone there are no sockets, and nothing is sent. What few
-programs use is in `_socket`.
+0 the host's buffers are used. They wait in a file, since on the chip they take nothing of MicroPython's heap. Where the
+chip's memory is gone there are no sockets, and nothing is sent. What few programs use is in `_socket`.
 """
 
 import io
@@ -29,6 +29,8 @@ _ETIMEDOUT = 110
 _EHOSTUNREACH = 113
 _EAGAIN = 11
 _LARGEST = 1280  # what a datagram is cut to if its reader asks for no more
+_SOCKADDR = 16  # bytes, of IPv4
+_SLOT = 0x10100  # of the file of a mailbox: holes in it take nothing
 _bind_ip = os.getenv("UPEER_BIND") or ""
 _queue = int(os.getenv("UPEER_QUEUE") or 6)
 _down = False  # set by `network` when the station has no link
@@ -74,6 +76,46 @@ def getaddrinfo(host, port, *options):
     return [(AF_INET, SOCK_STREAM, 0, host, address)]
 
 
+class _Mail:
+    """The `count` datagrams that wait: a file with a slot for each, (sockaddr, bytes), and their sizes."""
+
+    def __init__(self):
+        self.count = 0
+        self._first = 0
+        self._sizes = [0] * _queue  # all of it now: memory may have run out when they come
+        self._file = _board.scratch()
+
+    def _seek(self, index):
+        slot = (self._first + index) % _queue
+        self._file.seek(slot * _SLOT)
+        return slot
+
+    def put(self, data, sockaddr):
+        self._sizes[self._seek(self.count)] = len(data)
+        self._file.write(sockaddr)
+        self._file.write(data)
+        self.count += 1
+        _heap.waiting += 1
+
+    def look(self, size):
+        """Return (data, sockaddr) of the oldest. As on the chip, a buffer of `size` bytes has to be there for it."""
+        count = self._sizes[self._seek(0)]
+        sockaddr = self._file.read(_SOCKADDR)
+        data = self._file.read(size if count >= size else size - 1)  # a read takes a byte more than it is asked for
+        return (data[:count] if count < len(data) else data), sockaddr
+
+    def drop(self):
+        """Forget the oldest."""
+        self._first = (self._first + 1) % _queue
+        self.count -= 1
+        _heap.waiting -= 1
+
+    def close(self):
+        _heap.waiting -= self.count
+        self.count = 0
+        self._file.close()
+
+
 class _Socket(io.IOBase):
     """One socket; methods, results and errors are the chip's. TCP and what is rare with UDP is in `_socket`."""
 
@@ -85,7 +127,7 @@ class _Socket(io.IOBase):
         self._shared = False
         self._mail = None
         if self._udp and _queue:
-            self._mail = []
+            self._mail = _Mail()
             self._poll = select.poll()
             self._poll.register(self._sock, 1)
             self._lost = bytearray(1)
@@ -121,34 +163,30 @@ class _Socket(io.IOBase):
             raise OSError(_ETIMEDOUT)
         return sent
 
-    def _collect(self, size=0):
+    def _collect(self, size=_LARGEST, room=_queue):
         """Put what has come since the last call into the mailbox, and lose what it does not hold; False if it is empty.
 
         lwIP does so as datagrams come. What is lost is the same: between two calls nobody has read.
         """
         mail = self._mail
-        if mail is None:
-            return False
         while True:
             for _ in self._poll.ipoll(0):
                 break
             else:
                 break
-            if len(mail) < _queue:
+            if mail.count < room:
                 try:
-                    mail.append(self._sock.recvfrom(max(size, _LARGEST)))
+                    data, sockaddr = self._sock.recvfrom(max(size, _LARGEST))
                 except MemoryError:
-                    if not mail:
-                        raise
-                    break  # the chip holds those behind the first elsewhere; here they stay with the host
-                _heap.keep(len(mail[-1][0]))
+                    break  # the chip holds it elsewhere; here it stays with the host
+                mail.put(data, sockaddr)
             else:
                 self._sock.readinto(self._lost)
-        return bool(mail)
+        return bool(mail.count)
 
     def recvfrom(self, size, flags=0):
         data, address = self._read(size, flags)
-        return data, _unpack(address) if len(address) == 16 else ("0.0.0.0", 0)
+        return data, _unpack(address) if len(address) == _SOCKADDR else ("0.0.0.0", 0)
 
     def recv(self, size, flags=0):
         return self._read(size, flags)[0]
@@ -157,20 +195,18 @@ class _Socket(io.IOBase):
         """Return (data, sockaddr) of the next datagram, or of what a stream has."""
         if self._eof:
             return b"", b""
-        if not self._collect(size):
-            data, address = self._sock.recvfrom(size, flags)
-        else:
-            data, address = self._mail[0]
+        mail = self._mail
+        if mail and (mail.count or flags & MSG_PEEK) and self._collect(size):
+            data, address = mail.look(size)
             if not flags & MSG_PEEK:
-                self._drop()
-            if len(data) > size:
-                data = data[:size]
+                mail.drop()
+        else:
+            data, address = self._sock.recvfrom(size, flags)
+            if mail:
+                self._collect(size, _queue - 1)  # this one has waited with them
         if not data and size:
             self._eof = True
         return data, address
-
-    def _drop(self):
-        _heap.keep(len(self._mail.pop(0)[0]), -1)
 
     def readinto(self, buf, size=-1):
         """Read as a stream does: on, into the next datagrams, until `buf` is full."""
@@ -186,16 +222,16 @@ class _Socket(io.IOBase):
         return count
 
     def _join(self, view):
+        mail = self._mail
         count = 0
         while count < len(view) and self._collect():
-            data = self._mail[0][0]
-            part = min(len(data), len(view) - count)
-            view[count : count + part] = data[:part]
-            self._drop()
+            data = mail.look(len(view) - count)[0]
+            mail.drop()
+            view[count : count + len(data)] = data
             if not data:
                 self._eof = True
                 return count
-            count += part
+            count += len(data)
         return count or self._sock.readinto(view)
 
     def setsockopt(self, level, option, value):
@@ -210,7 +246,7 @@ class _Socket(io.IOBase):
         return self._sock.fileno()
 
     def ioctl(self, request, arg):
-        if request == 10 and not self._mail:
+        if request == 10 and not (self._mail and self._mail.count):
             return self._sock.fileno()
         if request == 3:  # poll: only with something in the mailbox, else the host waits on the descriptor
             return arg & 5
@@ -220,8 +256,8 @@ class _Socket(io.IOBase):
         return -22
 
     def close(self):
-        while self._mail:
-            self._drop()
+        if self._mail:
+            self._mail.close()
         if self._is_open:
             self._is_open = False
             _heap.sockets -= 1

@@ -3,6 +3,8 @@
 Callgrind begins anew at every poll (`--zero-before=poll_ipoll`) and writes down what it has when `time.ticks_cpu` is
 called, which nothing else does. Only steps that took long are written down; a line on the console names each.
 
+Nothing else may poll: a virtual board's mailbox does at every read, so it has to be left out (`datagram_queue=0`).
+
 What only the virtual board does is kept out of it where that can be: its model of memory looks at the heap at each
 send, its NVS is a module that is loaded for each use.
 """
