@@ -117,7 +117,8 @@ def init_platform(
         next_relay_id=len(relays) + 1,
         created=int(time.time()),
     )
-    platform.generations = [_new_generation(platform, 1)]
+    # Devices do not look at what a client broadcasts in their network for keys of another id, another maker's mostly.
+    platform.generations = [_new_generation(platform, secrets.randbelow(_LAST_ID) + 1)]
     _write_new(platform, office_key_file or folder / _OFFICE_KEY_FILE)
     return platform
 

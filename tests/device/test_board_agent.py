@@ -8,7 +8,7 @@ from pathlib import Path
 import board_lab
 import pytest
 from board_heap import HEAP
-from office_tools import upeer
+from office_tools import upeer, upeer_json
 
 from upeer_board.boards import load_board
 from upeer_board.virtual import VirtualBoard
@@ -128,8 +128,8 @@ def test_service_that_raises_resets_its_channel_only(lab):
 def test_new_platform_keys_are_taken_while_it_runs_and_kept(lab):
     with lab.serve():
         with lab.board(heap=HEAP) as board:
-            upeer("platform", "rotate", lab.platform)
-            board.wait_for("new platform keys, generation 2", 120)
+            new = upeer_json("platform", "rotate", lab.platform)["key_ids"][0]
+            board.wait_for(f"new platform keys, generation {new}\r\n", 120)
             board.wait_for("online master 1", count=2)
 
             async def work(client):

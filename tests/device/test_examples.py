@@ -40,4 +40,4 @@ def test_examples_greet_one_another(project_root, tmp_path):
         done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=30)
         assert (done.returncode, done.stdout) == (0, "hello you\n"), done.stderr
         board.wait_for("a client came over ")
-    assert json.loads(config.read_text())["key_id"] == 1
+    assert json.loads(config.read_text())["key_id"] == lab.config().key_id

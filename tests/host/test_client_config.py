@@ -42,7 +42,7 @@ def test_config_opens(client_json):
         (2, "127.0.0.1", 7002),
         (3, "127.0.0.1", 7003),
     ]
-    assert config.key_id == 1
+    assert config.key_id == json.loads(client_json.read_text())["key_id"]
     assert config.p2p_key.hex() not in repr(config)
 
 

@@ -47,8 +47,8 @@ def test_issue_reaches_every_master(office):
     generation = office.platform.current
     for master_id in (1, 2, 3):
         expected = derive(licence.licence_key, b"login", generation.crc_key, licence.did.encode(), bytes([master_id]))
-        assert _verifiers(office, master_id).login_key(licence.did, 1) == expected
-    assert _verifiers(office).login_key(licence.did, 2) is None
+        assert _verifiers(office, master_id).login_key(licence.did, generation.key_id) == expected
+    assert _verifiers(office).login_key(licence.did, generation.key_id % 255 + 1) is None
 
 
 def test_issue_many(office):
@@ -69,7 +69,8 @@ def test_revoke_is_final_and_reaches_masters(office):
     kept, gone = (names.parse_id(text)[0] for text in office.issue(2))
     open_before = _verifiers(office)
     assert office.revoke(gone) == gone
-    assert open_before.login_key(gone, 1) is None and open_before.login_key(kept, 1)
+    key_id = office.platform.current.key_id
+    assert open_before.login_key(gone, key_id) is None and open_before.login_key(kept, key_id)
     first = office.show(gone).revoked
     office.revoke(gone)
     assert office.show(gone).revoked == first and office.show(gone).state == "revoked"
@@ -80,33 +81,36 @@ def test_revoke_is_final_and_reaches_masters(office):
 def test_expired_licence_is_refused(office):
     past, future = int(time.time()) - 1, int(time.time()) + 1000
     expired, valid = (names.parse_id(office.issue(expires=end)[0])[0] for end in (past, future))
-    assert _verifiers(office).login_key(expired, 1) is None
-    assert _verifiers(office).login_key(valid, 1)
+    key_id = office.platform.current.key_id
+    assert _verifiers(office).login_key(expired, key_id) is None
+    assert _verifiers(office).login_key(valid, key_id)
     assert [row["state"] for row in office.rows()] == ["expired", "valid"]
 
 
 def test_publish_catches_up_after_a_crash(office, monkeypatch):
     monkeypatch.setattr(office, "publish", lambda: None)
     did = names.parse_id(office.issue()[0])[0]
-    assert _verifiers(office).login_key(did, 1) is None
+    key_id = office.platform.current.key_id
+    assert _verifiers(office).login_key(did, key_id) is None
     with Office.open(office.platform.folder) as again:
         again.issue()
-    assert _verifiers(office).login_key(did, 1)
+    assert _verifiers(office).login_key(did, key_id)
 
 
 def test_rotate_has_an_overlap(office):
     did = names.parse_id(office.issue()[0])[0]
+    old = office.platform.current.key_id
     office.unpublish()
-    platforms.start_generation(office.platform)
+    new = platforms.start_generation(office.platform).key_id
     office.publish()
     record = office.device_record(did)
-    assert (record["key_id"], record["previous_key_id"]) == (2, 1)
-    assert _verifiers(office).login_key(did, 1) != _verifiers(office).login_key(did, 2)
+    assert (record["key_id"], record["previous_key_id"]) == (new, old) and new != old
+    assert _verifiers(office).login_key(did, old) != _verifiers(office).login_key(did, new)
     with pytest.raises(OfficeError, match="still valid"):
         platforms.start_generation(office.platform)
-    assert platforms.retire_generation(office.platform) == 1
+    assert platforms.retire_generation(office.platform) == old
     office.drop_void_verifiers()
-    assert _verifiers(office).login_key(did, 1) is None and _verifiers(office).login_key(did, 2)
+    assert _verifiers(office).login_key(did, old) is None and _verifiers(office).login_key(did, new)
     with pytest.raises(OfficeError, match="nothing to retire"):
         platforms.retire_generation(office.platform)
 

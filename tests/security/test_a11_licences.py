@@ -43,7 +43,8 @@ def test_bundles_hold_no_licence_key(office):
 def test_master_holds_no_other_masters_secrets(office):
     did = names.parse_id(office.issue()[0])[0]
     platform = office.platform
-    keys = [SqliteVerifiers(platform.folder / f"master-{master.id}").login_key(did, 1) for master in platform.masters]
+    files = [SqliteVerifiers(platform.folder / f"master-{master.id}") for master in platform.masters]
+    keys = [verifiers.login_key(did, platform.current.key_id) for verifiers in files]
     assert len(set(keys)) == 3
     for master, key in zip(platform.masters, keys, strict=True):
         for other in platform.masters:
@@ -77,9 +78,10 @@ def test_no_two_bundles_share_an_admin_key(office):
 def test_revoked_key_leaves_the_masters_file(office):
     did = names.parse_id(office.issue()[0])[0]
     verifiers = SqliteVerifiers(office.platform.folder / "master-1")
-    key = verifiers.login_key(did, 1)
+    key_id = office.platform.current.key_id
+    key = verifiers.login_key(did, key_id)
     office.revoke(did)
-    assert verifiers.login_key(did, 1) is None
+    assert verifiers.login_key(did, key_id) is None
     verifiers.close()
     assert key not in _files(office.platform.folder / "master-1")
 
