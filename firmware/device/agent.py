@@ -11,7 +11,7 @@ import asyncio
 
 import machine
 
-from device.heap import collect
+from device.heap import collect, figures
 from device.loader import admit, drop_all, drop_expired, load_group, load_steps, use_groups
 from device.log import log, log_fault
 from upeer.aio import Connection
@@ -24,7 +24,8 @@ from upeer.signalling.registrar import Registrar
 
 _MAX_DATAGRAM = const(1200)
 _IDLE_TIMEOUT_S = const(60)
-_MAILBOX = const(6)  # datagrams that wait for a socket, more are lost; so many are read before others get their turn
+_MAILBOX = const(6)  # datagrams that wait for a socket, more are lost; so many are read in a turn at most
+_READS = const(2)  # datagrams of sessions read before others get their turn
 _WRITES = const(4)  # datagrams of sessions written before others get their turn
 _BUSY_MS = const(10)
 _QUIET_MS = const(250)
@@ -133,10 +134,16 @@ class Agent:
             else:
                 await readable(udp.sock)
             try:
+                left = _READS
                 for _ in range(_MAILBOX):
                     size = udp.receive()
-                    if not size or not self._take(udp, size):
+                    if not size:
                         break
+                    left -= self._take(udp, size)
+                    if left <= 0 or figures[3]:
+                        break
+                if figures[3]:
+                    await self._collect()
                 self.flush(False)
                 await asyncio.sleep_ms(0)  # what the application makes of it goes along with the acknowledgements
                 while self.flush():  # before more is read, which may lead to more again
@@ -145,18 +152,27 @@ class Agent:
                 self._on_trouble(error)
             await asyncio.sleep_ms(0)
 
-    def _take(self, udp, size: int) -> bool:
-        """Handle one datagram; return whether it was of a session, which takes little time."""
+    async def _collect(self) -> None:
+        """Collect garbage in a turn of its own."""
+        await asyncio.sleep_ms(0)
+        collect()
+        await asyncio.sleep_ms(0)
+
+    def _take(self, udp, size: int) -> int:
+        """Handle one datagram; return its weight: 0 of a stranger, who takes little time, _READS of a server."""
         now = ticks_ms()
         self.received += 1
-        if self.endpoint.receive_datagram(udp.buf, size, udp.addr, now):
-            return True
+        endpoint = self.endpoint
+        dropped = endpoint.dropped
+        if endpoint.receive_datagram(udp.buf, size, udp.addr, now):
+            return int(endpoint.dropped == dropped)
         data = bytes(memoryview(udp.buf)[:size])
         if data[0] != LAN_INVITE:
-            self.registrar.receive_datagram(data, udp.addr, now)
-        elif self.endpoint.may_spend(FROM_LAN, _STRANGER_MS, now):
+            return _READS if self.registrar.receive_datagram(data, udp.addr, now) else 0
+        if size > 2 and data[2] in self.identity.p2p_keys and endpoint.may_spend(FROM_LAN, _STRANGER_MS, now):
             self._queue_invite(data[4:12], data, udp.addr, _MAX_LAN_INVITES)
-        return False
+            return _READS
+        return 0
 
     def _queue_invite(self, invite_id: bytes, item, source, most: int) -> None:
         """Have an invite answered as soon as there is time and a key pair for it; repetitions wait only once."""
@@ -213,6 +229,8 @@ class Agent:
                 now = ticks_ms()
         registrar.handle_timer(now)
         self.endpoint.handle_timer(now)
+        if figures[3]:
+            await self._collect()
         await self.flush_all()
         if not self._running and not registrar.busy:
             self._plan_work(now)
@@ -224,8 +242,7 @@ class Agent:
             is_garbage = drop_expired(now, not self.endpoint.sessions) or is_garbage
         if is_garbage:
             self.received = 0
-            await asyncio.sleep_ms(0)
-            collect()
+            await self._collect()
 
     def _plan_work(self, now: int) -> None:
         """Begin what is made ahead of need: the tokens of a new week, the key pairs of the next handshakes."""

@@ -16,7 +16,7 @@ import network
 
 from device.agent import Agent
 from device.heap import collect
-from device.loader import drop_group, load_group, use_groups
+from device.loader import drop_group, load_group, read_mailboxes, use_groups
 from device.log import log, log_fault
 from upeer.base.clock import ticks_add, ticks_diff, ticks_ms
 from upeer.base.compat import const
@@ -225,28 +225,33 @@ class Device:
             work = self._run_transient(name, self._serve_built_in, connection, request_id, name, data[0])
             asyncio.create_task(work)
         else:
-            asyncio.create_task(self._serve(handler, connection, data[0], name))
-            connection.session.answer(request_id, 0)
+            asyncio.create_task(self._serve(handler, connection, request_id, name, data[0]))
 
     def _serve_built_in(self, connection, request_id: int, name: str, number: int):
         handler = __import__("device.services." + name, None, None, ("serve",)).serve
-        connection.session.answer(request_id, 0)
-        connection.flush()
-        return self._serve(handler, connection, number, name)
+        return self._serve(handler, connection, request_id, name, number)
 
-    async def _serve(self, handler, connection, number: int, name: str) -> None:
+    async def _serve(self, handler, connection, request_id: int, name: str, number: int) -> None:
+        """Take a channel, tell the client so, and have it served; a client whose channel cannot be had is told why."""
         channel = None
         try:
+            for _ in read_mailboxes():
+                await asyncio.sleep_ms(0)
             channel = await connection.free_channel(number)
+            connection.session.answer(request_id, 0)
+            connection.flush()
             await handler(channel)
             return
-        except (ProtocolError, EOFError):
-            pass  # the peer went away
         except Exception as error:  # noqa: BLE001 - a task's top: one service's fault is not another's
-            log_fault("service " + name, error)
+            if channel is None and connection.closed is None:
+                self._refuse(connection, request_id, name, error)
+            elif not isinstance(error, (ProtocolError, EOFError)):  # which say that the peer went away
+                log_fault("service " + name, error)
         collect()
-        if channel and connection.closed is None:
-            channel.reset()
+        if connection.closed is None:
+            if channel:
+                channel.reset()
+            connection.flush()
 
     # the network
 

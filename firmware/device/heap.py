@@ -20,8 +20,9 @@ _STEP = const(2560)  # what a step of the loop may take without a collection: at
 _MOST_THRESHOLD = const(24576)
 _NO_LIMIT = const(0x10000000)  # until the board's file is read
 
-# Bytes that gc.mem_alloc may reach on this board; the most that it was, on the chip's scale; acts that did not fit.
-figures = [_NO_LIMIT, 0, 0]
+# Bytes that gc.mem_alloc may reach on this board; the most that it was, on the chip's scale; acts that did not fit;
+# whether a collection is due: an act began while garbage took much of what was free.
+figures = [_NO_LIMIT, 0, 0, False]
 
 
 def _scale() -> int:
@@ -57,6 +58,7 @@ def collect() -> int:
     """
     allocated()
     gc.collect()
+    figures[3] = False
     free = free_bytes()
     limit_garbage(free)
     return free

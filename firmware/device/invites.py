@@ -3,8 +3,8 @@
 import asyncio
 
 from device.curve import multiply
-from device.heap import collect, free_bytes, limit_garbage
-from device.loader import use_groups
+from device.heap import collect
+from device.loader import read_mailboxes, use_groups
 from upeer.base.clock import ticks_diff, ticks_ms
 from upeer.base.compat import const
 from upeer.base.errors import ProtocolError
@@ -112,16 +112,19 @@ async def _finish(agent, invite: _Invite, responder) -> None:
     try:
         shared = await multiply(responder.private, responder.peer_public)
         await asyncio.sleep_ms(0)
+        for _ in read_mailboxes():
+            await asyncio.sleep_ms(0)
         for result in finish_steps(agent.endpoint, responder, shared, 0, ticks_ms()):
             if result:
                 message, session = result
                 if session:
                     _connect(agent, session)
             else:
+                agent.flush(False)  # the last events of a session that made room
                 await asyncio.sleep_ms(0)
                 collect()  # in a turn of its own: the next step may take all that was admitted without another
             await asyncio.sleep_ms(0)
-        limit_garbage(free_bytes())  # the session has taken its room
+        collect()  # the session has taken its room: what is free now says when the next one has to come
         await asyncio.sleep_ms(0)
         _reply(agent, invite, message)
         await agent.flush_all()

@@ -64,7 +64,7 @@ _COMFORT = const(16384)  # bytes: holes between what stays are too small for muc
 _ROOMY = const(24576)  # with so much free, what no task uses any more may stay for a while
 _KEEP_MS = const(2000)  # what no task uses any more stays so long, unless its room is wanted: it may come again
 
-_TURNS = const(8)  # in which datagrams that fill the reserve of ESP-IDF's heap are read, before a load is refused
+_TURNS = const(8)  # in which datagrams that fill the reserve of ESP-IDF's heap are read, before an act is refused
 
 _READY = ("handshake",)  # what the next client needs first: it stays while there is much room and no session
 
@@ -148,12 +148,17 @@ def _make_room(group: str):
     if victims or free < COST[group] or reserve() < RESERVE:
         collect()
         yield
-        for _ in range(_TURNS):
-            if reserve() >= RESERVE:
-                break
-            yield
+        yield from read_mailboxes()
         if group not in _until and not admit(COST[group]):
             raise MemoryError("no room for " + group)
+
+
+def read_mailboxes():
+    """Yield for turns in which datagrams are read that fill ESP-IDF's heap, as long as its reserve lacks."""
+    for _ in range(_TURNS):
+        if reserve() >= RESERVE:
+            break
+        yield
 
 
 def _files(group: str) -> tuple:
@@ -202,13 +207,15 @@ def drop_all() -> int:
 def admit(size: int) -> bool:
     """Tell whether an act that allocates `size` bytes may begin: a session, a channel. Refusals are counted.
 
-    Garbage and transient modules that no task uses make room for it.
+    Garbage and transient modules that no task uses make room for it. Where garbage only makes it tight, the agent
+    collects that soon, in a turn of its own.
     """
     if reserve() >= RESERVE:
         left = free_bytes() - size
         if left < 0:
             left = drop_all() - size
         if left >= 0:
+            figures[3] = left < _COMFORT
             limit_garbage(left)
             return True
     figures[2] += 1

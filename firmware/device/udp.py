@@ -13,6 +13,7 @@ from random import getrandbits
 from upeer.base.compat import const
 
 BUFFER_SIZE = const(1280)  # no message to a device is larger
+_SMALL = const(256)  # holds acknowledgements and what else keeps a session alive
 _FIRST_PORT = const(49152)
 _QUIET = (errno.EAGAIN, errno.ETIMEDOUT)
 
@@ -29,6 +30,7 @@ class Udp:
         self.port = port
         self.reopened = 0
         self.unsent = 0
+        self._most = BUFFER_SIZE
         self._shared = shared
         self.sock: "socket.socket" = None
         self._open()
@@ -61,13 +63,21 @@ class Udp:
         self._open()
 
     def receive(self) -> int:
-        """Read one datagram into `buf` and return its size, 0 when there is none. OSError if no socket is to be had."""
+        """Read one datagram into `buf` and return its size, 0 when there is none.
+
+        OSError if no socket is to be had. MemoryError if no piece is left for a whole datagram: the next call is
+        content with a small one, say an acknowledgement, which frees what it is for; a larger one is cut off: lost.
+        """
         if self.sock is None:
             self.reopen()
         try:
-            data, self.addr = self.sock.recvfrom(BUFFER_SIZE)
+            data, self.addr = self.sock.recvfrom(self._most)
+            self._most = BUFFER_SIZE
             size = len(data)
             self.buf[:size] = data
+        except MemoryError:
+            self._most = _SMALL
+            raise
         except OSError as error:
             if error.errno in _QUIET:
                 return 0

@@ -136,10 +136,10 @@ class Connection:
 
     async def changed(self) -> None:
         """Wait until something happened."""
+        self._event.clear()
         if self.is_corked:
             self.is_corked = False
-            self.flush()
-        self._event.clear()
+            self.flush()  # which may tell of something at once
         await self._event.wait()
 
     async def wait(self) -> None:

@@ -4,6 +4,7 @@ One UDP socket serves all connections. Everything raised is a ClientError with a
 """
 
 import asyncio
+import itertools
 import secrets
 import socket
 import time
@@ -23,7 +24,7 @@ from upeer_client import errors
 from upeer_client.addresses import Interface, broadcast_addresses, interfaces
 from upeer_client.calls import WEEK_S, Address, Caller, Peer, Platform
 from upeer_client.config import Config, config_path, load_config
-from upeer_client.connection import MODES, Connection
+from upeer_client.connection import MODES, Connection, memory_wait_s
 from upeer_client.connector import Connector
 from upeer_client.netcheck import NetCheck, Report
 from upeer_client.store import ROLES, Pair, PairStore, checked_did
@@ -158,6 +159,19 @@ class Client:
     # connecting
 
     async def _reach(self, peer: Peer, mode: str, timeout: float) -> Connection:
+        """Try; a few times if a device lacks memory for a moment: other sessions' ends give some back."""
+        end = time.monotonic() + timeout
+        for tries in itertools.count(1):
+            try:
+                return await self._reach_once(peer, mode, end - time.monotonic())
+            except errors.DeviceBusy as error:
+                wait_s = memory_wait_s(tries) if error.passes else None
+                if wait_s is None or time.monotonic() + wait_s > end:
+                    raise
+            await asyncio.sleep(wait_s)
+        raise AssertionError("not reached")
+
+    async def _reach_once(self, peer: Peer, mode: str, timeout: float) -> Connection:
         """Try; once more when the configuration was replaced: the platform's keys may have changed."""
         try:
             return await self._attempt(peer, mode, timeout)

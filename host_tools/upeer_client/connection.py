@@ -1,6 +1,8 @@
 """A connection to a device: what `upeer.aio` gives on both sides, and what only a client wants to know of it."""
 
 import asyncio
+import itertools
+import random
 from typing import Any
 
 from upeer import aio
@@ -15,10 +17,19 @@ KINDS = ("lan", "direct", "direct", "relay")
 MODES = {"all": ALL, "lan": LAN_ONLY, "direct": DIRECT_ONLY, "relay": RELAY_ONLY}
 
 _CLOSE_S = 5.0
+_MEMORY_TRIES = 3  # for what a device lacks memory for now
+_MEMORY_WAIT_S = 1.0  # before the second, at most; twice that before the third
 _CODE_IDLE = 4
 _CODE_REVOKED = 6
 _CODE_NO_PATH = 10
 _REASONS = {1: "internal error", 2: "protocol error", 5: "too many sessions", 7: "out of memory", 9: "shutting down"}
+
+
+def memory_wait_s(tries: int) -> float | None:
+    """Return the seconds after which a device that lacked memory `tries` times is asked again; None: it is not."""
+    if tries >= _MEMORY_TRIES:
+        return None
+    return _MEMORY_WAIT_S * (1 << tries - 1) * random.uniform(0.5, 1)
 
 
 class Connection(aio.Connection):  # type: ignore[misc]
@@ -62,10 +73,17 @@ class Connection(aio.Connection):  # type: ignore[misc]
     async def open(self, service: str, number: int = 0) -> aio.Channel:
         """Bind a service of the device to a channel, 0 to 7, and return it; ServiceRefused."""
         self._check_channel(number)
-        try:
-            return await super().open(service, number)
-        except LocalError as error:
-            raise errors.ServiceRefused(str(error), "see the device's firmware for the services it has") from error
+        for tries in itertools.count(1):
+            try:
+                return await super().open(service, number)
+            except LocalError as error:
+                is_short = "out of memory" in str(error)
+                wait_s = memory_wait_s(tries) if is_short else None
+                if wait_s is None:
+                    hint = "close a channel" if is_short else "see the device's firmware for the services it has"
+                    raise errors.ServiceRefused(str(error), hint) from error
+            await asyncio.sleep(wait_s)
+        raise AssertionError("not reached")
 
     def channel(self, number: int) -> aio.Channel:
         """Return the live stream of a channel, 0 to 7."""

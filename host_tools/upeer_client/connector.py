@@ -12,7 +12,7 @@ from typing import Any
 
 from upeer.base.clock import earlier, ticks_add, ticks_diff
 from upeer.connect import ALL, LAN_ONLY, RELAY_ONLY
-from upeer.handshake.invite import NOT_ALLOWED
+from upeer.handshake.invite import NOT_ALLOWED, OUT_OF_MEMORY
 from upeer_client import errors
 from upeer_client.calls import (
     GONE,
@@ -217,6 +217,10 @@ class Connector:
         outcomes = [call.outcome for call in self._masters]
         if self._caller.status == NOT_ALLOWED:
             return errors.NotAllowed(f"{name} does not accept this client")
+        if self._caller.status == OUT_OF_MEMORY:
+            busy = errors.DeviceBusy(f"{name} has no memory for another session now")
+            busy.passes = True
+            return busy
         if self._caller.status or REFUSED in outcomes:
             return errors.DeviceBusy(f"{name} has no room for another session")
         if not self._masters:

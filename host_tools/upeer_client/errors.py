@@ -44,9 +44,10 @@ class WrongKeys(ClientError):
 
 
 class DeviceBusy(ClientError):
-    """The device has no room for another session."""
+    """The device has no room for another session; `passes` tells that it may have some in a second."""
 
     code = 104
+    passes = False
     exit_code = 7
     hint = "close another connection to it, or try again in a minute"
 

@@ -4,8 +4,9 @@ from endpoint_world import SERVER, TAG, World, events
 from helpers import raises
 
 from upeer import endpoint
-from upeer.base.errors import LocalError, RemoteError
-from upeer.handshake import invite
+from upeer.base.errors import RemoteError
+from upeer.crypto import x25519
+from upeer.handshake import answer, invite
 
 
 def test_sessions_of_a_small_device_share_its_memory():
@@ -28,9 +29,44 @@ def test_session_that_does_not_fit_is_refused_before_it_is_made():
     asked = []
     world.device.admit = lambda size: asked.append(size)
     invite_id, invitation = world.invite()
-    answer, session = world.finish(world.handle(invite_id, invitation.message))
+    message, session = world.finish(world.handle(invite_id, invitation.message))
     assert session is None and asked[0] >= 4096 and not world.device.sessions
-    assert raises(RemoteError, world.client.start, invitation, answer, world.now).code == invite.OUT_OF_MEMORY
+    assert raises(RemoteError, world.client.start, invitation, message, world.now).code == invite.OUT_OF_MEMORY
+
+
+def test_session_at_its_end_gives_its_memory_to_the_next_one():
+    world = World((3, 4096, 1024, 1200, 30, 6))
+    _, first = world.connect()
+    _, ending = world.connect()
+    world.drop = True
+    ending.abort(8, "bye")
+    world.run(100)
+    assert ending.is_ending() and ending in world.device.sessions
+    asked = []
+
+    def admit(size):
+        asked.append(size)
+        return ending not in world.device.over + world.device.sessions
+
+    world.device.admit = admit
+    invite_id, invitation = world.invite()
+    responder = world.handle(invite_id, invitation.message)
+    shared = x25519.shared_secret(responder.private, responder.peer_public)
+    steps = answer.finish_steps(world.device, responder, shared, 0, world.now)
+    assert next(steps) is None and asked == [8192]
+    assert events(world.device)[-1][0] is ending  # as the shell does between the steps
+    session = list(steps)[-1][1]
+    assert world.device.sessions == [first, session] and asked == [8192] * 2
+
+
+def test_session_that_lives_makes_no_room_for_the_next_one():
+    world = World()
+    _, first = world.connect()
+    world.run(100)
+    world.device.admit = lambda size: False
+    invite_id, invitation = world.invite()
+    assert world.finish(world.handle(invite_id, invitation.message))[1] is None
+    assert world.device.sessions == [first] and not world.device.opening
 
 
 def test_channel_that_does_not_fit_is_reset_and_the_session_lives():
@@ -42,7 +78,7 @@ def test_channel_that_does_not_fit_is_reset_and_the_session_lives():
     world.run(500)
     assert (stream.stopped_code, stream.reset_code) == (7, 7)
     assert not theirs._channels[3].incoming._blocks and not theirs.pool.free
-    raises(LocalError, theirs.stream, 4)
+    raises(MemoryError, theirs.stream, 4)
     theirs.admit = None
     ours.stream(4).write(b"this one fits")
     world.run(500)

@@ -128,6 +128,21 @@ def test_too_many_sessions_is_said_and_silent_ones_make_room():
     assert events(world.device)[0][1][1] == 10
 
 
+def test_session_that_only_repeats_its_close_makes_room_and_its_end_is_told():
+    world = World((1, 4096, 1024, 1200, 30, 6))
+    session = world.connect()[1]
+    world.run(1000)
+    world.drop = True
+    session.abort(8, "going home")
+    world.run(1)  # the CLOSE is out, and lost
+    assert not session.is_closed and world.device.sessions == [session]
+    world.drop = False
+    world.client.sessions.clear()
+    assert world.connect()[1]
+    assert len(world.device.sessions) == 1 and session not in world.device.sessions
+    assert (session, (7, 8, "going home")) in events(world.device)
+
+
 def test_invites_of_one_attempt_make_one_session():
     world = World((2, 4096, 1024, 1200, 30, 6))
     world.peer += (777,)

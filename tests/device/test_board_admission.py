@@ -65,7 +65,9 @@ async def ask_for_session(lab, client, connection):
 
 
 async def ask_for_channel(lab, client, connection):
-    channel = await connection.open("mirror", 2)
+    with pytest.raises(errors.ServiceRefused, match="out of memory on the device"):
+        await connection.open("mirror", 2)
+    channel = connection.channel(2)  # of a client that does not wait for the answer
     with pytest.raises(RemoteError) as found:
         await channel.write(b"x")
         await asyncio.wait_for(channel.readexactly(1), 10)

@@ -150,7 +150,9 @@ def test_a19_floods_leave_the_memory_and_the_service_of_a_board(lab: Lab) -> Non
     dice = random.Random(19)
 
     async def work(scene: Scene) -> dict[str, Any]:
-        heads = [scene.to_board, b"\x98\1\1\0", b"\xc0" + bytes(7), b"\x88" + bytes(7), b"\xa1\1\1\3", b"\x83\1\1\1"]
+        key_id = lab.config().key_id
+        heads = [scene.to_board, b"\xc0" + bytes(7), b"\x88" + bytes(7)]
+        heads += [bytes((kind, 1, key_id, role)) for kind, role in ((0x98, 0), (0xA1, 3), (0x83, 1))]
 
         def make(number: int) -> bytes:
             return heads[number % len(heads)] + dice.randbytes(dice.choice((16, 60, 120, 400)))
@@ -181,10 +183,11 @@ def test_a19_floods_leave_the_memory_and_the_service_of_a_board(lab: Lab) -> Non
 def test_a16_lan_invite_without_the_key_is_not_answered(lab: Lab) -> None:
     """No answer, no session, whatever is in it; and no order reaches the board over the LAN port."""
     pair = lab.client().pairs.find(lab.dids[0])
-    requests = [bytes((0x98, 1, 1, 0)) + os.urandom(size) for size in (24, 104, 120, 300)]
-    requests += [encode_lan_invite(1, os.urandom(8), key, os.urandom(100)) for key in (bytes(range(32)), pair.key)]
+    key_id = lab.config().key_id
+    requests = [bytes((0x98, 1, key_id, 0)) + os.urandom(size) for size in (24, 104, 120, 300)]
+    requests += [encode_lan_invite(key_id, os.urandom(8), key, os.urandom(100)) for key in (bytes(32), pair.key)]
     requests += [bytes((first,)) + body for first in range(256) for body in (b"reset\n", b'{"cmd": "reset"}')]
-    requests += [encode_lan_invite(1, os.urandom(8), lan_key(pair.key), os.urandom(120))]  # the tag fits, the rest not
+    requests += [encode_lan_invite(key_id, os.urandom(8), lan_key(pair.key), os.urandom(120))]  # only the tag fits
 
     async def work(scene: Scene) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:

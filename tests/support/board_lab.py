@@ -18,6 +18,7 @@ from upeer_office import names
 from upeer_office.platforms import client_config, load_platform
 
 BOOT_S = 60
+_CONSOLE_END = 4000  # characters
 WIFI = ("lab", "")
 # What a small board's peer may have on its way; the library's own windows are for large ones.
 LIMITS = upeer_client.Limits(65536, 16384)
@@ -30,6 +31,8 @@ class Lab:
         self.folder = folder
         self.platform = folder / "platform"
         self.ports = [free_port() for _ in range(masters)]
+        self._running: list[VirtualBoard] = []
+        self._shown: BaseException | None = None
         with make_office(self.platform, tuple(f"127.0.0.1:{port}" for port in self.ports)) as office:
             self.dids = [names.parse_id(text)[0] for text in office.issue(licences)]
             self.codes = [names.encode_setup_code(office.show(did).setup_code) for did in self.dids]
@@ -65,7 +68,14 @@ class Lab:
                 board.wait_for(f"online master {number}", boot_s)
             if online != 0:
                 board.wait_for("online p2p", boot_s)
-            yield board
+            self._running.append(board)
+            try:
+                yield board
+            except BaseException as error:
+                self._show_consoles(error)
+                raise
+            finally:
+                self._running.remove(board)
 
     def config(self) -> upeer_client.Config:
         """Return what a client of this platform ships with."""
@@ -83,7 +93,19 @@ class Lab:
             async with asyncio.timeout(timeout_s), self.client(**options) as client:
                 return await work(client)
 
-        return asyncio.run(main())
+        try:
+            return asyncio.run(main())
+        except BaseException as error:
+            self._show_consoles(error)
+            raise
+
+    def _show_consoles(self, error: BaseException) -> None:
+        """Print, once, how the consoles of running boards end: pytest shows it beside the failure of the test."""
+        if error is self._shown:
+            return
+        self._shown = error
+        for board in self._running:
+            print(f"The console of {board.name} ends:\n{board.output[-_CONSOLE_END:]}")
 
     async def pair(self, client: upeer_client.Client, device: int = 0) -> upeer_client.Pair:
         """Pair a client with a device by its setup code, as soon as its servers have its tokens."""

@@ -83,6 +83,7 @@ class PythonDevice:
         self.blocks_direct = False
         self.loses_pair_answer = False  # stores the pairing, then is gone before it answers
         self.refuses = 0  # status of handshake message 2
+        self.lacks_memory = 0  # for so many services that are asked for
         self._host: str = options.get("host", "127.0.0.1")
         self._has_lan: bool = options.get("lan", True)
         self._limits = options.get("limits", LIMITS)
@@ -259,6 +260,10 @@ class PythonDevice:
 
     def _open(self, connection: Any, request_id: int, data: bytes) -> None:
         handler = self.services.get(data[1:].decode())
+        if self.lacks_memory:
+            self.lacks_memory -= 1
+            connection.session.answer(request_id, 4, b"out of memory on the device")
+            return
         if handler is None:
             connection.session.answer(request_id, 2, b"no such service")
             return

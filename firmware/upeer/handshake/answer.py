@@ -71,10 +71,16 @@ def _has_session(endpoint, number: int, user, now: int) -> bool:
 
 
 def _has_room(endpoint, now: int) -> bool:
-    """Return whether one more session may come; a session that nothing came through makes room for it."""
-    if len(endpoint.sessions) + endpoint.opening < endpoint.limits[0]:
-        return True
+    """Return whether one more session may come, if need be in place of one that is none any more."""
+    return len(endpoint.sessions) + endpoint.opening < endpoint.limits[0] or _make_room(endpoint, now)
+
+
+def _make_room(endpoint, now: int) -> bool:
+    """Drop a session that nothing came through, or that is at its end; return whether there was one."""
     for session in endpoint.sessions:
+        if session.is_ending():
+            _drop(endpoint, session)
+            return True
         if _drop_silent(endpoint, session, now):
             return True
     return False
@@ -85,9 +91,18 @@ def _drop_silent(endpoint, session, now: int) -> bool:
     if session.paths.changes or ticks_diff(session.give_up, now) >= _REPLACED_MS:
         return False
     session.abort(_NO_PATH, "no path")
+    _drop(endpoint, session)
+    return True
+
+
+def _drop(endpoint, session) -> None:
+    """Forget a session before its time; its last events are still told."""
     endpoint.forget(session)
     endpoint.over.append(session)
-    return True
+
+
+def _admit(endpoint) -> bool:
+    return not endpoint.admit or endpoint.admit(_SESSION_SIZE)
 
 
 def finish(endpoint, responder, shared: bytes, status: int, now: int) -> tuple:
@@ -99,12 +114,18 @@ def finish_steps(endpoint, responder, shared: bytes, status: int, now: int):
     """Do the same in steps between which a shell lets others work: yield None after each, the result at last."""
     if not status and not _has_room(endpoint, now):
         status = TOO_MANY_SESSIONS
-    if not status and endpoint.admit and not endpoint.admit(_SESSION_SIZE):
-        status = OUT_OF_MEMORY
-    params = make_params(endpoint, () if status else endpoint.candidates)
-    params.status = status
-    endpoint.opening += not status
+    is_opening = not status
+    endpoint.opening += is_opening
     try:
+        if is_opening and not _admit(endpoint):
+            status = OUT_OF_MEMORY
+            if _make_room(endpoint, now):
+                yield None  # its memory comes back once its last events are told
+                status = 0 if _admit(endpoint) else OUT_OF_MEMORY
+        if not status:
+            yield None  # the shell collects garbage before what was admitted is taken
+        params = make_params(endpoint, () if status else endpoint.candidates)
+        params.status = status
         answer = responder.answer(params, shared)
         yield None
         responder.make_keys()
@@ -115,7 +136,7 @@ def finish_steps(endpoint, responder, shared: bytes, status: int, now: int):
             session = endpoint.add_session(responder, relays, now)
             responder.known[4] = session.number
     finally:
-        endpoint.opening -= not status
+        endpoint.opening -= is_opening
     yield answer, session
     responder.known[1] = answer  # only now: if the shell had no memory for the session, a repetition is a new invite
 

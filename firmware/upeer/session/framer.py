@@ -78,13 +78,13 @@ class Framer:
     def stream(self, channel: int):
         """Return the live stream of a channel (0 to 7), a new one if there is none or all of it is done and read.
 
-        LocalError if there is no memory for one more.
+        MemoryError if there is none for one more.
         """
         stream = self._channels[channel]
         if stream is not None and not stream.is_done:
             return stream
         if self.admit and not self.admit(_CHANNEL_SIZE):
-            raise LocalError("no memory for one more channel")
+            raise MemoryError("no memory for one more channel")
         return self._new_stream(channel if stream is None else stream.id + 8)
 
     def next_event(self):

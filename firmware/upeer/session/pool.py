@@ -48,6 +48,20 @@ class Pool:
                 free.append(block)
             count -= 1
 
+    def take_to_send(self, held: int, streams: list) -> "memoryview | None":
+        """Return a block for a stream that holds so many blocks of outgoing bytes; None if it has to wait for those.
+
+        So it does when it has its share, and when memory has run out: MemoryError only if it holds none.
+        """
+        if not self.may_send(held, streams):
+            return None
+        try:
+            return self.take(self.block_size)
+        except MemoryError:
+            if not held:
+                raise
+            return None
+
     def may_send(self, held: int, streams: list) -> bool:
         """Return whether a stream that holds so many blocks of outgoing bytes may have one more.
 

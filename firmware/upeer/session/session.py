@@ -361,6 +361,10 @@ class Session(Framer):
         if self._state < _CLOSING:
             self._end(_CLOSING, code, reason)
 
+    def is_ending(self) -> bool:
+        """Tell whether it only repeats its CLOSE."""
+        return self._state == _CLOSING
+
     def _is_flushed(self) -> bool:
         for stream in self.streams:
             if stream.start != stream.end or stream.fin not in _SETTLED:
@@ -380,8 +384,7 @@ class Session(Framer):
 
     def _repeat_close(self) -> None:
         if not self._close_left:
-            self._end(_CLOSED, 0, "")
-            return
+            return self._end(_CLOSED, 0, "")
         self._close_left -= 1
         self._close_is_due = True
         self._deadline = ticks_add(self._now, self.recovery.pto())

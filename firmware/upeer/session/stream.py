@@ -65,10 +65,11 @@ class Stream:
         while done < wanted:
             index = at // size
             if index == len(self.blocks):
-                if not session.pool.may_send(index, session.streams):
+                block = session.pool.take_to_send(index, session.streams)
+                if block is None:
                     self.end += done
                     return done
-                self.blocks.append(session.pool.take(size))
+                self.blocks.append(block)
                 session.pool.left -= 1
             pos = at % size
             count = min(size - pos, wanted - done)

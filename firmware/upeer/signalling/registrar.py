@@ -77,8 +77,9 @@ class Registrar:
         return count
 
     def receive_datagram(self, data, addr: tuple, now: int) -> bool:
-        """Take a datagram of chapter 4; data must be no longer than the datagram."""
+        """Take a datagram of chapter 4, no longer than `data` is; return whether it may be one of our servers'."""
         self._deadline = None
+        is_ours = False
         for server in self.servers:
             if server.control:
                 if server.control.receive_datagram(data, addr, now):
@@ -87,7 +88,8 @@ class Registrar:
             elif server.login and addr == server.address:
                 server.login.receive_datagram(data, addr, now)
                 self._take_events(server, now)
-        return False
+                is_ours = True
+        return is_ours
 
     def timer(self) -> int | None:
         """Return the ticks at which handle_timer wants to be called, None for never."""

@@ -3,6 +3,7 @@
 import gc
 import sys
 
+from helpers import raises
 from session_pair import SMALL, Pair, Transfer, transfer
 
 from upeer.base.compat import MICROPYTHON
@@ -96,6 +97,28 @@ def test_transfer_while_the_pool_fails():
         other = pair.a.work = Transfer(1, 12000, 1, 2)
         pair.run(lambda work=work, other=other: work.is_done() and other.is_done())
         assert len(calls) > 10
+
+
+def test_writer_without_memory_waits_for_what_is_on_its_way():
+    pair = Pair(1, SMALL[:1] + (128, 1200, 30, 6))
+    pool = pair.a.session.pool
+    take = pool.take
+    left = [2]
+
+    def fail(size):
+        if not left[0]:
+            raise MemoryError
+        left[0] -= 1
+        return take(size)
+
+    pool.take = fail
+    stream = pair.a.session.stream(1)
+    size = pool.block_size
+    assert stream.write(bytes(5 * size)) == 2 * size and stream.is_hungry
+    pair.run(lambda: not stream.unacked)
+    raises(MemoryError, stream.write, b"x")  # nothing is on its way that could give some back
+    left[0] = 1
+    assert stream.write(bytes(size)) == size and pool.left == pool.share - 1
 
 
 class Failing(Transfer):

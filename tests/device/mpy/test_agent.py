@@ -44,6 +44,7 @@ class Endpoint:
 
     sessions = ()
     send_start = 0
+    dropped = 0
     send_addr = Udp.addr
 
     def __init__(self, seen, waiting=0):
@@ -119,7 +120,7 @@ def test_application_has_its_turn_between_what_came_and_the_acknowledgements():
     agent, seen = made(waiting=1, inbox=3)
     agent.endpoint.session.connection = Reader(agent, seen)
     asyncio.run(read_all(agent))
-    assert seen == ["in", "in", "in", "application", "out", "out"], seen
+    assert seen == ["in", "in", "application", "out", "out", "in", "application", "out"], seen
 
 
 def test_one_flush_sends_four_datagrams_of_sessions_and_the_next_the_rest():
@@ -151,7 +152,48 @@ def test_datagrams_after_an_event_count_to_the_four():
 def test_all_is_sent_before_more_is_read():
     agent, seen = made(waiting=9, inbox=7)
     asyncio.run(read_all(agent))
-    assert seen == ["in"] * 6 + ["out"] * 9 + ["in"], seen
+    assert seen == ["in"] * 2 + ["out"] * 9 + ["in"] * 5, seen
+
+
+def test_what_is_not_authentic_does_not_count_to_the_two_of_a_turn():
+    agent, seen = made(waiting=1, inbox=9)
+    endpoint = agent.endpoint
+    receive = endpoint.receive_datagram
+
+    def forged(*datagram):
+        if len(seen) in (1, 3, 4):
+            endpoint.dropped += 1
+        return receive(*datagram)
+
+    endpoint.receive_datagram = forged
+    asyncio.run(read_all(agent))
+    assert seen == ["in"] * 3 + ["out"] + ["in"] * 6, seen
+
+
+def test_what_strangers_send_ends_no_turn_and_what_a_server_sends_does():
+    agent, seen = made()
+    agent.endpoint.receive_datagram = lambda *datagram: False
+    agent.udp.buf = bytearray(b"\x88" + bytes(63))
+    assert agent._take(agent.udp, 60) == 0
+    agent.registrar.receive_datagram = lambda *datagram: True
+    assert agent._take(agent.udp, 60) == 2
+
+
+def test_collection_that_is_due_has_a_turn_of_its_own_before_more_is_read():
+    agent, seen = made(inbox=3)
+    agent.endpoint.session.connection = Reader(agent, seen)
+
+    def collect():
+        seen.append("collection")
+        module.figures[3] = False
+
+    real, module.collect = module.collect, collect
+    module.figures[3] = True
+    try:
+        asyncio.run(read_all(agent))
+    finally:
+        module.collect = real
+    assert seen == ["in", "collection", "application", "out", "in", "in", "application", "out"], seen
 
 
 class Answering:

@@ -37,6 +37,7 @@ class Endpoint:
     ephemeral = ()
     sessions = ()
     send_start = 8
+    dropped = 0
 
     def __init__(self, addr):
         self.send_addr = addr
@@ -110,6 +111,13 @@ def test_what_is_written_leaves_at_once_or_when_its_writer_waits():
 
     asyncio.run(wait())
     assert flushed == [1, 1]
+
+
+def test_what_the_flush_of_a_waiting_writer_tells_wakes_it():
+    connection = DeviceConnection(Session(), made()[0])
+    connection.flush = connection.on_change  # a flush delivers events
+    connection.is_corked = True
+    asyncio.run(asyncio.wait_for(connection.changed(), 1))
 
 
 def test_receiving_allocates_the_datagram_and_its_address():

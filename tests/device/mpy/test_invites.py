@@ -2,12 +2,13 @@
 
 import asyncio
 
+from device import heap, loader
 from device.agent import Agent
 from device.loader import drop_all
 from upeer.base.clock import ticks_ms
 from upeer.connect import ClientEndpoint, encode_lan_invite
 from upeer.crypto.aead import random_bytes
-from upeer.handshake.invite import lan_key, lookup_token, session_psk
+from upeer.handshake.invite import OUT_OF_MEMORY, lan_key, lookup_token, session_psk
 
 DID = "ABCD-123456-GHKLM"
 P2P_KEY = b"p2p key of thirty-two bytes long"
@@ -49,6 +50,13 @@ class Wire:
         if data[0] == 0x99:
             self.answers.append((bytes(data[4:12]), bytes(data[12:])))
         return True
+
+
+class Datagram:
+    """Stands for the socket that one came in at."""
+
+    def __init__(self, data):
+        self.buf, self.addr = bytearray(data), LAN
 
 
 class Client:
@@ -207,6 +215,47 @@ def test_lan_invite_of_a_client_is_answered_and_a_strangers_is_not():
     assert friend.status(wire) == 0 and stranger.status(wire) is None
     assert len(agent.endpoint.sessions) == 1
     drop_all()
+
+
+def test_lan_invite_for_other_keys_loads_nothing_and_a_short_one_is_no_trouble():
+    agent, wire = made()
+    invite = Client(5).lan_invite()
+    for data in (invite[:1], invite[:2], invite[:2] + bytes((KEY_ID + 1,)) + invite[3:]):
+        agent._take(Datagram(data), len(data))
+    assert not agent.invites and not agent._running
+    agent._take(Datagram(invite), len(invite))
+    assert len(agent.invites) == 1
+    agent.invites.clear()
+
+
+def test_session_waits_until_datagrams_that_fill_the_reserve_are_read():
+    agent, wire = made()
+    client = Client(2)
+    real = loader.reserve
+    lacking = [0]
+
+    def reserve():
+        if lacking[0]:
+            lacking[0] -= 1
+            return heap.RESERVE - 1
+        return heap.RESERVE
+
+    async def main(count):
+        agent._on_event(client.event(wire), 0)
+        await until(lambda: agent.endpoint.answers)  # its handshake has begun, so that the modules are there
+        loader.reserve, lacking[0] = reserve, count
+        await until(lambda: wire.answers and not agent._running)
+
+    try:
+        asyncio.run(main(5))
+        assert client.status(wire) == 0 and not lacking[0]
+        wire.answers.clear()
+        client = Client(3)
+        asyncio.run(main(1 << 20))
+        assert client.status(wire) == OUT_OF_MEMORY
+    finally:
+        loader.reserve = real
+        drop_all()
 
 
 def test_second_invite_of_a_client_waits_for_the_first_ones_handshake():

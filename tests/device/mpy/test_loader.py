@@ -10,6 +10,7 @@ from device import heap, loader
 from device.loader import (
     COST,
     TRANSIENT,
+    admit,
     drop_all,
     drop_expired,
     drop_group,
@@ -145,6 +146,20 @@ def test_group_that_does_not_fit_is_refused_and_counted():
         heap.figures[0] = limit
     assert not loaded("handshake")
     assert heap.figures[2] == before + 1
+
+
+def test_collection_is_due_after_an_admission_that_garbage_made_tight():
+    limit = heap.figures[0]
+    heap.collect()
+    try:
+        heap.figures[0] = gc.mem_alloc() * 2 + 100000
+        assert admit(100) and not heap.figures[3]
+        heap.figures[0] = gc.mem_alloc() * 9 // 8  # of which a 28th is an allowance
+        assert admit(100) and heap.figures[3]
+        heap.collect()
+        assert not heap.figures[3]
+    finally:
+        heap.figures[0] = limit
 
 
 def test_load_waits_some_turns_until_datagrams_that_fill_the_reserve_are_read():
