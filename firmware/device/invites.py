@@ -3,13 +3,15 @@
 import asyncio
 
 from device.curve import multiply
-from device.heap import collect
+from device.heap import collect, free_bytes, reserve
 from device.loader import read_mailboxes, use_groups
+from device.log import log
 from upeer.base.clock import ticks_diff, ticks_ms
 from upeer.base.compat import const
 from upeer.base.errors import ProtocolError
 from upeer.endpoint import FROM_LAN, FROM_SERVER
 from upeer.handshake.answer import abandon, finish_steps
+from upeer.handshake.invite import OUT_OF_MEMORY
 from upeer.handshake.lan import LanInvite, encode_answer
 
 _PATIENCE_MS = const(5000)  # an invite that waits longer than that has been given up by its client
@@ -126,6 +128,8 @@ async def _finish(agent, invite: _Invite, responder) -> None:
             await asyncio.sleep_ms(0)
         collect()  # the session has taken its room: what is free now says when the next one has to come
         await asyncio.sleep_ms(0)
+        if responder.params.status == OUT_OF_MEMORY:
+            log("no memory for a session: %d bytes free, %d in reserve" % (free_bytes(), reserve()))
         _reply(agent, invite, message)
         await agent.flush_all()
     finally:

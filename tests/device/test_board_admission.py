@@ -98,6 +98,7 @@ def test_what_does_not_fit_is_refused_and_the_rest_goes_on(lab, tmp_path, reques
         told = info(lab, tmp_path)
         assert told["refused"] >= 1 and told["peak"] <= LIMIT and told["reserve_least"] >= RESERVE, told
         assert "Traceback" not in board.output and "Wi-Fi" not in board.output
+        assert ("upeer: no memory for a session: " in board.output) is (kind == "session")
 
 
 async def keep_busy(lab, client, channels, application=0):
