@@ -185,7 +185,8 @@ def test_a16_lan_invite_without_the_key_is_not_answered(lab: Lab) -> None:
     pair = lab.client().pairs.find(lab.dids[0])
     key_id = lab.config().key_id
     requests = [bytes((0x98, 1, key_id, 0)) + os.urandom(size) for size in (24, 104, 120, 300)]
-    requests += [encode_lan_invite(key_id, os.urandom(8), key, os.urandom(100)) for key in (bytes(32), pair.key)]
+    wrong_keys = bytes(range(32)), pair.key
+    requests += [encode_lan_invite(key_id, os.urandom(8), key, os.urandom(100)) for key in wrong_keys]
     requests += [bytes((first,)) + body for first in range(256) for body in (b"reset\n", b'{"cmd": "reset"}')]
     requests += [encode_lan_invite(key_id, os.urandom(8), lan_key(pair.key), os.urandom(120))]  # only the tag fits
 
